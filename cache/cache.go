@@ -1,0 +1,148 @@
+// Package cache keeps what an image CDN knows, in two kinds of state that are never mixed.
+//
+//   - Names are mutable, few, small and strict. An [Entry] says what an origin last answered for a
+//     [Name]: status, validators, freshness and the digest of the bytes. A [Table] holds them.
+//   - Things are immutable, many, large and loose. A [Thing] is an original's or a derivative's bytes,
+//     kept in a [Store] under a [Key] computed from what it was made from. Things may be dropped,
+//     written late or twice, and are never wrong.
+//
+// A [Transport] joins the two: it asks an origin for images, by RFC 9111 as a shared cache.
+//
+//	store := cache.NewMemory(256 << 20)
+//	table, err := cache.NewTable(store, nil)
+//	photos := cache.NewTransport(store, origin, &cache.TransportOptions{Source: "photos", Table: table})
+//	res, err := photos.Fetch(ctx, "/cat.jpg", "")
+//
+// # Purges
+//
+// A fill of a name holds a [Lease]; a purge kills it; what a dead lease brings is handed to those who
+// were waiting for it already, and never becomes the name's value. So a fetch that began before a purge
+// cannot put purged bytes back after it, in memory, on disk, or after a restart.
+//
+// This package never sees a pixel, a URL's parameters or a handler.
+package cache
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"net/http"
+	"time"
+)
+
+// A Name is what an image is called: where it comes from, its path there, and which version of it is
+// meant. Version is the cache-busting word of a URL, empty for the image itself.
+type Name struct {
+	Source  string
+	Image   string // with a leading slash
+	Version string
+}
+
+// A Digest is the SHA-256 of some bytes.
+type Digest [sha256.Size]byte
+
+func (d Digest) String() string { return hex.EncodeToString(d[:]) }
+
+// DigestOf returns the digest of b.
+func DigestOf(b []byte) Digest { return sha256.Sum256(b) }
+
+// An Entry is what an origin last said of a name. It is not changed once it is in a table.
+type Entry struct {
+	Status int         // as the origin answered; 502 and 504 for an origin that failed or was too slow
+	Header http.Header // the origin's, end-to-end fields only
+	Digest Digest      // of the body; zero where there is none
+	Size   int64       // of the body in bytes
+	Reason string      // one line for a status of 400 or more, fit for the public
+
+	RequestTime  time.Time // when the request was sent
+	ResponseTime time.Time // when its header had arrived
+	Freshness    Freshness // how long this may be used
+
+	gen       uint64    // the table's generation when the fetch began
+	stale     expiry    // set by a purge that keeps the bytes
+	restUntil time.Time // the origin has failed, and is left alone until then
+}
+
+// OK reports whether e stands for a body.
+func (e *Entry) OK() bool { return e.Status == http.StatusOK }
+
+// Age is how old e's content is at now (RFC 9111 section 4.2.3).
+func (e *Entry) Age(now time.Time) time.Duration {
+	return e.Freshness.InitialAge + max(0, now.Sub(e.ResponseTime))
+}
+
+// expiry is what a purge that keeps bytes demands of an entry.
+type expiry uint8
+
+const (
+	notExpired expiry = iota
+	mustAsk           // ask the origin before using it again
+	mayServe          // use it while the origin is asked
+)
+
+// A Key is what a thing is kept under. Image and Source say whose it is, so that all that belongs to one
+// image can be found; Sum alone tells things apart.
+type Key struct {
+	Source string
+	Image  string
+	Kind   Kind
+	Sum    Digest
+}
+
+// Kind is what a thing is to its image.
+type Kind uint8
+
+const (
+	Original   Kind = iota // the origin's bytes; Sum is their digest
+	Derivative             // made from the original alone
+	Composite              // made from the original and others
+)
+
+// A Thing is some bytes and what to say of them. It is immutable, header and body both: whoever gets one
+// may keep it, and must not write to it.
+type Thing struct {
+	Header http.Header // to be sent as it is
+	Body   []byte
+}
+
+// size is what t costs in memory, in bytes: the body, and about what maps and strings take.
+func (t *Thing) size() int64 {
+	n := int64(len(t.Body)) + 256
+	for k, vs := range t.Header {
+		n += int64(len(k)) + 64
+		for _, v := range vs {
+			n += int64(len(v)) + 16
+		}
+	}
+	return n
+}
+
+// ErrNotFound is what a Store returns for a key it does not hold.
+var ErrNotFound = errors.New("cache: not found")
+
+// Removed counts what a purge took away.
+type Removed struct {
+	Originals, Derivatives, Composites int
+	Bytes                              int64
+}
+
+func (r *Removed) add(k Kind, bytes int64) {
+	switch k {
+	case Original:
+		r.Originals++
+	case Derivative:
+		r.Derivatives++
+	case Composite:
+		r.Composites++
+	}
+	r.Bytes += bytes
+}
+
+// atLeast makes each count of r no less than o's. Tiers hold copies of the same things, so their
+// counts do not add up.
+func (r *Removed) atLeast(o Removed) {
+	r.Originals = max(r.Originals, o.Originals)
+	r.Derivatives = max(r.Derivatives, o.Derivatives)
+	r.Composites = max(r.Composites, o.Composites)
+	r.Bytes = max(r.Bytes, o.Bytes)
+}

@@ -1,0 +1,144 @@
+package cache
+
+import (
+	"context"
+	"sync"
+
+	"github.com/dgraph-io/ristretto/v2"
+)
+
+// Memory is a Store in memory, of a bounded number of bytes. What goes when room is needed is decided
+// by how often and how lately things were used (TinyLFU).
+//
+// Ristretto holds the things and decides; it may drop a write or apply it late, which is why only things
+// are in it, and names never. Beside it stands a strict index of which keys belong to which image, so
+// that an image's things can be found and freed.
+type Memory struct {
+	bytes int64
+	cache *ristretto.Cache[string, *held]
+
+	mu    sync.Mutex // guards index and the maps in it
+	index map[imageKey]map[Key]*held
+}
+
+type held struct {
+	key   Key
+	thing *Thing
+}
+
+// NewMemory returns a Store that holds at most bytes bytes. Zero means 256 MiB.
+func NewMemory(bytes int64) *Memory {
+	m := &Memory{bytes: orDefault(bytes, 256<<20), index: make(map[imageKey]map[Key]*held)}
+	c, err := ristretto.NewCache(&ristretto.Config[string, *held]{
+		// Ten counters for each thing that fits, taking things to be 16 KiB, as its documentation advises.
+		NumCounters:        max(10_000, m.bytes/(16<<10)*10),
+		MaxCost:            m.bytes,
+		BufferItems:        64,
+		IgnoreInternalCost: true, // size() has it
+		OnExit:             m.exit,
+	})
+	if err != nil {
+		panic(err) // the configuration above is valid for any size
+	}
+	m.cache = c
+	return m
+}
+
+// Get implements [Store].
+func (m *Memory) Get(_ context.Context, k Key) (*Thing, error) {
+	h, ok := m.cache.Get(string(k.Sum[:]))
+	if !ok || h.key.Sum != k.Sum {
+		return nil, ErrNotFound
+	}
+	return h.thing, nil
+}
+
+// Put implements [Store]. A thing larger than the whole store is not kept.
+func (m *Memory) Put(_ context.Context, k Key, t *Thing, valid func() bool) error {
+	size := t.size()
+	if size > m.bytes || valid != nil && !valid() {
+		return nil
+	}
+	m.mu.Lock()
+	ik := imageKey{k.Source, k.Image}
+	if m.index[ik] == nil {
+		m.index[ik] = make(map[Key]*held)
+	}
+	h := &held{k, t}
+	m.index[ik][k] = h
+	m.mu.Unlock()
+	if !m.cache.Set(string(k.Sum[:]), h, size) {
+		m.exit(h)
+		return nil
+	}
+	// Writes are buffered. What took milliseconds to make is worth the microseconds until the next
+	// request can find it.
+	m.cache.Wait()
+	return nil
+}
+
+// exit is called when ristretto lets go of h, or never took it.
+func (m *Memory) exit(h *held) {
+	if h == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	ik := imageKey{h.key.Source, h.key.Image}
+	if m.index[ik][h.key] != h {
+		return // replaced by an equal thing
+	}
+	delete(m.index[ik], h.key)
+	if len(m.index[ik]) == 0 {
+		delete(m.index, ik)
+	}
+}
+
+// Remove implements [Store].
+func (m *Memory) Remove(_ context.Context, source, image string) (Removed, error) {
+	var r Removed
+	m.mu.Lock()
+	ik := imageKey{source, image}
+	keys := m.index[ik]
+	delete(m.index, ik)
+	m.mu.Unlock()
+	m.free(keys, &r)
+	return r, nil
+}
+
+// RemoveAll implements [Store].
+func (m *Memory) RemoveAll(ctx context.Context, source string) (Removed, error) {
+	var r Removed
+	m.mu.Lock()
+	var images []imageKey
+	for ik := range m.index {
+		if source == "" || ik.source == source {
+			images = append(images, ik)
+		}
+	}
+	m.mu.Unlock()
+	for _, ik := range images {
+		if err := ctx.Err(); err != nil {
+			return r, err
+		}
+		one, _ := m.Remove(ctx, ik.source, ik.image)
+		r.Originals += one.Originals
+		r.Derivatives += one.Derivatives
+		r.Composites += one.Composites
+		r.Bytes += one.Bytes
+	}
+	return r, nil
+}
+
+func (m *Memory) free(keys map[Key]*held, r *Removed) {
+	for k, h := range keys {
+		m.cache.Del(string(k.Sum[:]))
+		r.add(k.Kind, int64(len(h.thing.Body)))
+	}
+}
+
+// Close implements [Store].
+func (m *Memory) Close() error {
+	m.cache.Close()
+	return nil
+}

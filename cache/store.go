@@ -1,0 +1,47 @@
+package cache
+
+import "context"
+
+// A Store keeps things. It is loose: it may drop what it holds at any time, and need not keep what it
+// is given. What it returns under a key is always what was put there, byte for byte.
+//
+// Things in a Store are immutable, so a Store never has to decide between two values of a key.
+//
+// All methods are safe for concurrent use. [github.com/imagecdn/imagecdn/cache/cachetest] has the tests
+// that every Store must pass.
+type Store interface {
+	// Get returns the thing kept under k, or ErrNotFound. The caller must not change it. Another error
+	// says that the store failed; to a caller that is a miss, too.
+	Get(ctx context.Context, k Key) (*Thing, error)
+
+	// Put keeps t under k. The store may hold on to t and its bytes, which the caller must not change
+	// afterwards. A nil error does not promise that a later Get will find it.
+	//
+	// Where valid is not nil, the store asks it at the last moment before t can be found, and keeps
+	// nothing if it says no: so the bytes of a purged image do not come back.
+	Put(ctx context.Context, k Key, t *Thing, valid func() bool) error
+
+	// Remove frees all that is kept of one image, and counts it.
+	Remove(ctx context.Context, source, image string) (Removed, error)
+
+	// RemoveAll frees all that is kept of a source, or all where source is empty, and counts it. Where
+	// the store is a Keeper, only what its generations have made unreachable is freed.
+	//
+	// A context that ends leaves part of it for the next call.
+	RemoveAll(ctx context.Context, source string) (Removed, error)
+
+	// Close writes what is still to be written and releases what the store holds.
+	Close() error
+}
+
+// keeperOf finds the Keeper in a store that may be made of tiers.
+func keeperOf(s Store) Keeper {
+	if t, ok := s.(*tiered); ok {
+		if k := keeperOf(t.fast); k != nil {
+			return k
+		}
+		return keeperOf(t.slow)
+	}
+	k, _ := s.(Keeper)
+	return k
+}

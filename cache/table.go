@@ -1,0 +1,418 @@
+package cache
+
+import (
+	"fmt"
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+)
+
+// A Keeper keeps names and generations over restarts. A Store that is one makes its table durable; see
+// [NewTable].
+//
+// All methods are safe for concurrent use.
+type Keeper interface {
+	// LoadName reads the entry last saved for n. Where there is none, or it cannot be read, it returns nil.
+	LoadName(n Name) *Entry
+
+	// SaveName keeps e for n, replacing what was there. It asks valid at the last moment, when nothing
+	// can come between the answer and the deed, and keeps nothing where that says no.
+	SaveName(n Name, e *Entry, valid func() bool) error
+
+	// Hide makes all that is kept of an image unreachable, durably: when it has returned, no restart
+	// brings any of it back. With names alone, the image's things stay.
+	Hide(source, image string, namesOnly bool) error
+
+	// Generations returns the generations last saved.
+	Generations() *Generations
+
+	// SaveGenerations makes g durable, and what it drops unreachable.
+	SaveGenerations(g *Generations) error
+}
+
+// A Table is the table of names: what each image is, right now. It is strict: a value set is the value
+// read, until it is replaced, purged, or makes room for others. It is bounded, in memory, and is written
+// through to a Keeper where there is one.
+//
+// All methods are safe for concurrent use. Lookups do no I/O, save for the first one of a name that only
+// the Keeper holds.
+//
+// # The order of a purge
+//
+// A purge of an image happens in this order, F being a fill, L a load from the Keeper:
+//
+//	1  pending++       from here on no load begins: what the Keeper holds is about to go
+//	2  purges++        under the shard's lock: every lease of before is dead
+//	3  entries go      under the same hold of the lock
+//	4  Keeper.Hide     durable
+//	5  pending--
+//
+// F takes its lease before 2 and commits after 2: the commit looks at purges under the shard's lock, sees
+// the change, and does nothing. F commits before 2: 3 removes what it brought, and its SaveName either comes
+// before 4, which hides it, or asks valid after 2 and is told no. L reads the Keeper's file before 4 and
+// commits after 2: its lease is dead. L takes its lease after 2: it sees pending, and asks the origin. L
+// sees no pending, after 5: the file is gone.
+type Table struct {
+	keep Keeper // nil: memory only
+	max  int    // entries in one shard
+
+	gens    atomic.Pointer[Generations]
+	bumping sync.Mutex // held while gens is changed, kept and published, so that they never go back
+
+	seed    maphash.Seed
+	stripes []stripe
+	shards  []shard
+}
+
+// Purges are counted in stripes, by a keyed hash of the image, so that a lease is three numbers and
+// purges leave nothing behind in memory however many there are. Two images that share a stripe cost at
+// most a fetch that is not kept: one in 16,384 purges hits a given fill in flight.
+const (
+	stripeCount = 1 << 14
+	shardCount  = 64
+)
+
+type stripe struct {
+	purges  atomic.Uint64 // of images in this stripe, ever
+	pending atomic.Int64  // purges whose Keeper has not answered yet
+}
+
+type shard struct {
+	mu     sync.RWMutex // guards images and what its slots hold
+	images map[imageKey]*slot
+	count  int // entries in all slots
+}
+
+type imageKey struct{ source, image string }
+
+type slot struct {
+	entries map[string]*Entry // by version
+	used    atomic.Bool       // since the clock hand last passed
+}
+
+// TableOptions are optional settings of a Table.
+type TableOptions struct {
+	// MaxNames bounds how many names are held in memory. Zero means 1,000,000. What does not fit is
+	// read from the Keeper again, or fetched.
+	MaxNames int
+}
+
+// NewTable returns a table of names. Where store is a [Keeper], or is made of tiers of which one is, the
+// table continues where the Keeper left off.
+func NewTable(store Store, o *TableOptions) *Table {
+	if o == nil {
+		o = new(TableOptions)
+	}
+	t := &Table{
+		max:     max(1, orDefault(o.MaxNames, 1_000_000)/shardCount),
+		seed:    maphash.MakeSeed(),
+		stripes: make([]stripe, stripeCount),
+		shards:  make([]shard, shardCount),
+	}
+	for i := range t.shards {
+		t.shards[i].images = make(map[imageKey]*slot)
+	}
+	t.keep = keeperOf(store)
+	if t.keep != nil {
+		t.gens.Store(t.keep.Generations())
+	} else {
+		t.gens.Store(new(Generations))
+	}
+	return t
+}
+
+func (t *Table) place(source, image string) (*shard, *stripe) {
+	h := maphash.Comparable(t.seed, imageKey{source, image})
+	return &t.shards[h%shardCount], &t.stripes[h/shardCount%stripeCount]
+}
+
+// A Lease is the right to say what a name is. It is taken before the origin is asked, and a purge of the
+// name ends it. It needs no release.
+type Lease struct {
+	table  *Table
+	name   Name
+	shard  *shard
+	stripe *stripe
+	purges uint64
+	gen    uint64
+}
+
+// Lease takes a lease on n.
+func (t *Table) Lease(n Name) Lease {
+	sh, st := t.place(n.Source, n.Image)
+	return Lease{t, n, sh, st, st.purges.Load(), t.gens.Load().Seq}
+}
+
+// Alive reports whether no purge of the name was accepted since the lease was taken. What came of a dead
+// lease may answer those who were waiting already, marked so that nobody keeps it.
+func (l Lease) Alive() bool {
+	if l.stripe.purges.Load() != l.purges {
+		return false
+	}
+	g := l.table.gens.Load()
+	return g.Seq == l.gen || g.of(l.name.Source).last() <= l.gen
+}
+
+// flight tells apart fills that a purge came between: they must not be shared.
+func (l Lease) flight() string {
+	last := l.table.gens.Load().of(l.name.Source).last()
+	return fmt.Sprintf("%d.%d.%s\x00%s", l.purges, min(last, l.gen), l.name.Version, l.name.Image)
+}
+
+// noCache reports whether a first fetch may be the first since a purge, and so must not be answered
+// from a copy on the way.
+func (l Lease) noCache() bool {
+	g := l.table.gens.Load()
+	return l.purges > 0 || g.Images || g.purged(l.name.Source)
+}
+
+// Lookup returns what is known of l's name, or nil.
+func (t *Table) Lookup(l Lease) *Entry {
+	if e := t.inMemory(l); e != nil {
+		return e
+	}
+	if t.keep == nil || l.stripe.pending.Load() != 0 {
+		return nil
+	}
+	if e := t.keep.LoadName(l.name); e != nil {
+		t.put(l, e, false)
+	}
+	return t.inMemory(l)
+}
+
+func (t *Table) inMemory(l Lease) *Entry {
+	l.shard.mu.RLock()
+	defer l.shard.mu.RUnlock()
+	s := l.shard.images[imageKey{l.name.Source, l.name.Image}]
+	if s == nil {
+		return nil
+	}
+	e := s.entries[l.name.Version]
+	if e == nil {
+		return nil
+	}
+	if !s.used.Load() {
+		s.used.Store(true)
+	}
+	gone, x := t.gens.Load().expiry(l.name.Source, e.gen)
+	if gone {
+		return nil
+	}
+	if x != notExpired && e.stale == notExpired {
+		marked := *e
+		marked.stale = x
+		return &marked
+	}
+	return e
+}
+
+// Commit makes e the value of l's name, unless l is dead. It reports whether it did. An entry that was
+// loaded or looked up keeps the generation of its own fetch.
+func (t *Table) Commit(l Lease, e *Entry) bool {
+	e.gen = l.gen
+	if !t.put(l, e, true) {
+		return false
+	}
+	if t.keep != nil {
+		// A name that could not be kept is a miss after a restart; the Keeper counts and logs it.
+		_ = t.keep.SaveName(l.name, e, func() bool { return l.Alive() && t.holds(l, e) })
+	}
+	return true
+}
+
+// Amend puts e in the place of old, unless a purge or another fill has come between.
+func (t *Table) Amend(l Lease, old, e *Entry) bool {
+	l.shard.mu.Lock()
+	defer l.shard.mu.Unlock()
+	s := l.shard.images[imageKey{l.name.Source, l.name.Image}]
+	if s == nil || s.entries[l.name.Version] != old || !l.Alive() {
+		return false
+	}
+	e.gen = old.gen
+	s.entries[l.name.Version] = e
+	return true
+}
+
+func (t *Table) holds(l Lease, e *Entry) bool {
+	l.shard.mu.RLock()
+	defer l.shard.mu.RUnlock()
+	s := l.shard.images[imageKey{l.name.Source, l.name.Image}]
+	return s != nil && s.entries[l.name.Version] == e
+}
+
+// put makes e the value of l's name unless l is dead, or, without replace, unless there is a value already.
+func (t *Table) put(l Lease, e *Entry, replace bool) bool {
+	l.shard.mu.Lock()
+	defer l.shard.mu.Unlock()
+	if !l.Alive() {
+		return false
+	}
+	k := imageKey{l.name.Source, l.name.Image}
+	s := l.shard.images[k]
+	if s == nil {
+		s = &slot{entries: make(map[string]*Entry, 1)}
+		l.shard.images[k] = s
+	}
+	switch {
+	case s.entries[l.name.Version] == nil:
+		l.shard.count++
+	case !replace:
+		return false
+	}
+	s.entries[l.name.Version] = e
+	l.shard.evict(t.max, k, l.name.Version)
+	return true
+}
+
+// evict makes room, by the clock algorithm over Go's random map order. keep and version were just put in.
+func (sh *shard) evict(most int, keep imageKey, version string) {
+	for sh.count > most {
+		for k, s := range sh.images {
+			if sh.count <= most {
+				return
+			}
+			if k == keep {
+				for v := range s.entries {
+					if v != version && sh.count > most {
+						delete(s.entries, v)
+						sh.count--
+					}
+				}
+				continue
+			}
+			if s.used.Swap(false) {
+				continue
+			}
+			sh.count -= len(s.entries)
+			delete(sh.images, k)
+		}
+		if sh.count <= most || len(sh.images) == 1 {
+			return
+		}
+	}
+}
+
+// Purge ends every lease on an image, and removes or expires all its names, in memory at once and in
+// the Keeper durably. An error means that the Keeper could not promise it; memory has forgotten all the
+// same.
+func (t *Table) Purge(source, image string, mode Mode) error {
+	if mode != Delete {
+		// What the Keeper alone knows must be in memory to be asked about: the Keeper is about to forget it.
+		t.Lookup(t.Lease(Name{Source: source, Image: image}))
+	}
+	sh, st := t.place(source, image)
+	st.pending.Add(1)
+	sh.mu.Lock()
+	st.purges.Add(1)
+	k := imageKey{source, image}
+	if s := sh.images[k]; s != nil {
+		if mode == Delete {
+			sh.count -= len(s.entries)
+			delete(sh.images, k)
+		} else {
+			for v, e := range s.entries {
+				marked := *e
+				marked.stale = mustAsk
+				if mode == Stale && e.stale != mustAsk {
+					marked.stale = mayServe
+				}
+				s.entries[v] = &marked
+			}
+		}
+	}
+	sh.mu.Unlock()
+
+	if t.keep != nil {
+		if err := t.noteImagePurge(); err != nil {
+			return fmt.Errorf("cache: %w", err) // pending stays: the Keeper's names of this stripe are not to be trusted
+		}
+		if err := t.keep.Hide(source, image, mode != Delete); err != nil {
+			return fmt.Errorf("cache: %w", err)
+		}
+	}
+	st.pending.Add(-1)
+	return nil
+}
+
+// noteImagePurge records durably, once, that images have been purged.
+func (t *Table) noteImagePurge() error {
+	if t.gens.Load().Images {
+		return nil
+	}
+	t.bumping.Lock()
+	defer t.bumping.Unlock()
+	g := *t.gens.Load()
+	if g.Images {
+		return nil
+	}
+	g.Images = true
+	if err := t.keep.SaveGenerations(&g); err != nil {
+		return err
+	}
+	t.gens.Store(&g)
+	return nil
+}
+
+// PurgeAll does to every name of a source, or to all where source is empty, what Purge does to one
+// image, in a time that does not depend on how many there are.
+func (t *Table) PurgeAll(source string, mode Mode) error {
+	t.bumping.Lock()
+	defer t.bumping.Unlock()
+	next := t.gens.Load().with(source, mode)
+	t.gens.Store(next)
+	if t.keep != nil {
+		if err := t.keep.SaveGenerations(next); err != nil {
+			return fmt.Errorf("cache: %w", err)
+		}
+	}
+	return nil
+}
+
+// Reclaim frees the memory of names that a purge of everything or of a source left behind, one shard at
+// a time.
+func (t *Table) Reclaim() {
+	for i := range t.shards {
+		sh := &t.shards[i]
+		sh.mu.Lock()
+		g := t.gens.Load()
+		for k, s := range sh.images {
+			for v, e := range s.entries {
+				if gone, _ := g.expiry(k.source, e.gen); gone {
+					delete(s.entries, v)
+					sh.count--
+				}
+			}
+			if len(s.entries) == 0 {
+				delete(sh.images, k)
+			}
+		}
+		sh.mu.Unlock()
+	}
+}
+
+// Versions lists the versions of an image that the table holds in memory.
+func (t *Table) Versions(source, image string) []string {
+	sh, _ := t.place(source, image)
+	sh.mu.RLock()
+	defer sh.mu.RUnlock()
+	s := sh.images[imageKey{source, image}]
+	if s == nil {
+		return nil
+	}
+	vs := make([]string, 0, len(s.entries))
+	for v := range s.entries {
+		vs = append(vs, v)
+	}
+	return vs
+}
+
+// Len is how many names are in memory.
+func (t *Table) Len() int {
+	n := 0
+	for i := range t.shards {
+		t.shards[i].mu.RLock()
+		n += t.shards[i].count
+		t.shards[i].mu.RUnlock()
+	}
+	return n
+}

@@ -1,0 +1,109 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"sync"
+)
+
+// Tiered returns a Store that looks in fast first and then in slow, and copies what it finds in slow to
+// fast. Writes reach fast at once, and slow behind: a bounded number of bytes may be waiting to be
+// written, and what exceeds it is not written. Close writes what waits, and closes both.
+func Tiered(fast, slow Store) Store {
+	t := &tiered{fast: fast, slow: slow, queue: make(chan write, 1024)}
+	for range writers {
+		t.done.Go(t.write)
+	}
+	return t
+}
+
+const (
+	writers = 4
+
+	// maxWaiting bounds the bytes on their way to the slow tier.
+	maxWaiting = 64 << 20
+)
+
+type tiered struct {
+	fast, slow Store
+	queue      chan write
+	done       sync.WaitGroup
+
+	mu      sync.Mutex // guards what follows
+	waiting int64      // bytes in queue, and in writers' hands
+	closed  bool
+}
+
+type write struct {
+	key   Key
+	thing *Thing
+	valid func() bool
+}
+
+func (t *tiered) Get(ctx context.Context, k Key) (*Thing, error) {
+	if th, err := t.fast.Get(ctx, k); err == nil {
+		return th, nil
+	}
+	th, err := t.slow.Get(ctx, k)
+	if err != nil {
+		return nil, err
+	}
+	// The copy cannot be wrong, whatever happened to the image meanwhile: the key says what is inside.
+	_ = t.fast.Put(ctx, k, th, nil)
+	return th, nil
+}
+
+func (t *tiered) Put(ctx context.Context, k Key, th *Thing, valid func() bool) error {
+	err := t.fast.Put(ctx, k, th, valid)
+	size := th.size()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed || t.waiting > 0 && t.waiting+size > maxWaiting {
+		return err
+	}
+	select {
+	case t.queue <- write{k, th, valid}:
+		t.waiting += size
+	default:
+	}
+	return err
+}
+
+func (t *tiered) write() {
+	for w := range t.queue {
+		// A thing that could not be kept is a miss later on; the slow tier counts and logs it.
+		_ = t.slow.Put(context.Background(), w.key, w.thing, w.valid)
+		t.mu.Lock()
+		t.waiting -= w.thing.size()
+		t.mu.Unlock()
+	}
+}
+
+// Remove does not wait for what is still to be written: once the image is purged, its writes are no longer
+// valid.
+func (t *tiered) Remove(ctx context.Context, source, image string) (Removed, error) {
+	a, errA := t.fast.Remove(ctx, source, image)
+	b, errB := t.slow.Remove(ctx, source, image)
+	a.atLeast(b)
+	return a, errors.Join(errA, errB)
+}
+
+func (t *tiered) RemoveAll(ctx context.Context, source string) (Removed, error) {
+	a, errA := t.fast.RemoveAll(ctx, source)
+	b, errB := t.slow.RemoveAll(ctx, source)
+	a.atLeast(b)
+	return a, errors.Join(errA, errB)
+}
+
+func (t *tiered) Close() error {
+	t.mu.Lock()
+	if t.closed {
+		t.mu.Unlock()
+		return nil
+	}
+	t.closed = true
+	close(t.queue)
+	t.mu.Unlock()
+	t.done.Wait()
+	return errors.Join(t.fast.Close(), t.slow.Close())
+}

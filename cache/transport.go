@@ -1,0 +1,408 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/imagecdn/imagecdn/internal/flight"
+)
+
+// A Transport is the cache in front of one origin: it knows what each image is, for as long as the
+// origin's headers allow (RFC 9111 as a shared cache, RFC 5861, RFC 9213 CDN-Cache-Control), and asks the origin for
+// the rest. However many ask for a name at once, the origin is asked once.
+//
+// All methods are safe for concurrent use.
+type Transport struct {
+	store   Store
+	next    http.RoundTripper
+	opts    TransportOptions
+	table   *Table
+	flights flight.Group[*Result]
+
+	base   context.Context // of work that no request waits for
+	stop   context.CancelFunc
+	behind sync.WaitGroup
+	slots  chan struct{} // bounds refreshes behind
+}
+
+// TransportOptions are optional settings of a Transport.
+type TransportOptions struct {
+	// Source is the first part of the names of this origin's images.
+	Source string
+
+	// Table holds the names. Several transports may share one, with a source each. Nil means a table of
+	// the transport's own.
+	Table *Table
+
+	// Lifetime is how long images live. The zero value does what the origin says.
+	Lifetime Lifetime
+
+	// MaxBytes bounds one original. Zero means 64 MiB. Negative means no limit.
+	MaxBytes int64
+
+	// Classify says what a failure of the origin means to a client: an HTTP status, and one line fit
+	// for the public. Nil means 504 for a timeout and 502 for everything else.
+	Classify func(error) (status int, reason string)
+}
+
+const maxBehind = 64
+
+// NewTransport returns a cache in front of next. Requests that next gets name an image by URL.Path alone;
+// the scheme and the host mean nothing.
+func NewTransport(store Store, next http.RoundTripper, o *TransportOptions) *Transport {
+	if o == nil {
+		o = new(TransportOptions)
+	}
+	t := &Transport{store: store, next: next, opts: *o, table: o.Table, slots: make(chan struct{}, maxBehind)}
+	t.opts.Lifetime = t.opts.Lifetime.withDefaults()
+	t.opts.MaxBytes = orDefault(t.opts.MaxBytes, 64<<20)
+	if t.opts.Classify == nil {
+		t.opts.Classify = classify
+	}
+	if t.table == nil {
+		t.table = NewTable(store, nil)
+	}
+	t.base, t.stop = context.WithCancel(context.Background())
+	return t
+}
+
+// Close ends what runs behind, and waits for it. The store stays open.
+func (t *Transport) Close() error {
+	t.stop()
+	t.behind.Wait()
+	return nil
+}
+
+func classify(err error) (int, string) {
+	var timeout interface{ Timeout() bool }
+	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
+		return http.StatusGatewayTimeout, "the origin is too slow"
+	}
+	return http.StatusBadGateway, "the origin failed"
+}
+
+// How says how a Result came about, in the words of Cache-Status (RFC 9211).
+type How uint8
+
+const (
+	Hit          How = iota // known, and fresh
+	StaleHit                // known, and used past its lifetime: the origin is being asked, or fails
+	Revalidated             // the origin said that it is unchanged
+	Filled                  // the origin sent it
+	FilledUnkept            // the origin sent it, and forbids keeping it
+)
+
+// A Result is what is known of an image at the moment of a request.
+type Result struct {
+	Entry *Entry
+	How   How
+
+	lease Lease
+	body  []byte // where this request brought it
+}
+
+// Alive reports whether no purge of the image was accepted since the request arrived. Bytes of a Result
+// that is not alive may be given to the request that waited for them, and must be kept by nobody.
+func (r *Result) Alive() bool { return r.lease.Alive() }
+
+// Keepable reports whether things made from r may be stored.
+func (r *Result) Keepable() bool { return !r.Entry.Freshness.NoStore && r.Alive() }
+
+// Fetch says what an image is: from the table while that is fresh, else by asking the origin. A status
+// that is not 200 is a Result, not an error; errors are the context's, and panics of the origin's
+// RoundTripper.
+func (t *Transport) Fetch(ctx context.Context, image, version string) (*Result, error) {
+	lease := t.table.Lease(Name{t.opts.Source, image, version})
+	e := t.table.Lookup(lease)
+	if e == nil {
+		return t.fill(ctx, lease, nil)
+	}
+	now := time.Now()
+	switch e.state(now) {
+	case fresh:
+		return &Result{Entry: e, How: Hit, lease: lease}, nil
+	case staleUsable:
+		t.refreshBehind(lease, e)
+		return &Result{Entry: e, How: StaleHit, lease: lease}, nil
+	}
+	if now.Before(e.restUntil) && e.usableOnError(now) {
+		return &Result{Entry: e, How: StaleHit, lease: lease}, nil
+	}
+	return t.fill(ctx, lease, e)
+}
+
+// Refresh asks the origin now, fresh or not.
+func (t *Transport) Refresh(ctx context.Context, image, version string) (*Result, error) {
+	lease := t.table.Lease(Name{t.opts.Source, image, version})
+	return t.fill(ctx, lease, t.table.Lookup(lease))
+}
+
+// Known says what the table has of an image, without asking anybody. It may be nil.
+func (t *Transport) Known(image, version string) *Entry {
+	return t.table.Lookup(t.table.Lease(Name{t.opts.Source, image, version}))
+}
+
+func (t *Transport) fill(ctx context.Context, lease Lease, old *Entry) (*Result, error) {
+	res, shared, err := t.flights.Do(ctx, lease.flight(), func(ctx context.Context) (*Result, error) {
+		return t.ask(ctx, lease, old)
+	})
+	if err == nil && shared && res.Entry.Freshness.NoStore {
+		// What may not be stored may not answer another request either.
+		return t.ask(ctx, lease, old)
+	}
+	return res, err
+}
+
+func (t *Transport) refreshBehind(lease Lease, old *Entry) {
+	select {
+	case t.slots <- struct{}{}:
+	default:
+		return // enough are at it; the next request tries again
+	}
+	t.behind.Go(func() {
+		defer func() { <-t.slots }()
+		_, _ = t.fill(t.base, lease, old) // what it brings is in the table; a failure is tried again by the next request
+	})
+}
+
+// Body returns the bytes of r, which must be of a 200. Where the store has lost them the origin is asked again, and
+// may have something else by now: the Result that the bytes belong to is returned with them. Its status may not
+// be 200, and then there are none.
+func (t *Transport) Body(ctx context.Context, r *Result) ([]byte, *Result, error) {
+	if r.body != nil || r.Entry.Size == 0 {
+		return r.body, r, nil
+	}
+	n := r.lease.name
+	if th, err := t.store.Get(ctx, Key{n.Source, n.Image, Original, r.Entry.Digest}); err == nil {
+		return th.Body, r, nil
+	}
+	lease := t.table.Lease(n)
+	now, _, err := t.flights.Do(ctx, "body "+lease.flight(), func(ctx context.Context) (*Result, error) {
+		return t.ask(ctx, lease, nil)
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return now.body, now, nil
+}
+
+// ask asks the origin, under a lease, and commits what it says. old is what was known before, if
+// anything: its validators make the request conditional.
+func (t *Transport) ask(ctx context.Context, lease Lease, old *Entry) (*Result, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://origin/", nil)
+	if err != nil {
+		return nil, err
+	}
+	req.URL.Path = lease.name.Image
+	conditional := old != nil && old.OK() && setValidators(req.Header, old.Header)
+	if old != nil && old.stale != notExpired || old == nil && (lease.noCache() || lease.name.Version != "") {
+		req.Header.Set("Cache-Control", "no-cache")
+	}
+
+	e := &Entry{RequestTime: time.Now()}
+	resp, err := t.next.RoundTrip(req)
+	e.ResponseTime = time.Now()
+	if err != nil {
+		return t.failed(ctx, lease, old, e, err)
+	}
+	defer resp.Body.Close()
+	e.Status, e.Header = resp.StatusCode, endToEnd(resp.Header)
+
+	var body []byte
+	how := Filled
+	switch {
+	case e.Status == http.StatusNotModified && conditional:
+		how = Revalidated
+		e.Status, e.Digest, e.Size, e.Reason = old.Status, old.Digest, old.Size, old.Reason
+		e.Header = freshen(old.Header, e.Header)
+	case e.Status == http.StatusOK:
+		body, err = t.readBody(resp)
+		if err == errTooLarge {
+			e.Status, e.Reason = http.StatusRequestEntityTooLarge, fmt.Sprintf("the original has more than %d bytes", t.opts.MaxBytes)
+			break
+		}
+		if err != nil {
+			return t.failed(ctx, lease, old, e, err)
+		}
+		e.Digest, e.Size = DigestOf(body), int64(len(body))
+	case e.Status == http.StatusNotFound, e.Status == http.StatusGone:
+		e.Reason = "the origin has no such image"
+	default:
+		return t.failed(ctx, lease, old, e, statusError(e.Status))
+	}
+	e.Freshness = freshnessOf(e.Status, e.Header, e.RequestTime, e.ResponseTime, t.opts.Lifetime)
+
+	res := &Result{Entry: e, How: how, lease: lease, body: body}
+	if e.Freshness.NoStore {
+		res.How = FilledUnkept
+		return res, nil
+	}
+	if body != nil {
+		// The bytes first, so that the name never points at what is not there yet.
+		n := lease.name
+		_ = t.store.Put(ctx, Key{n.Source, n.Image, Original, e.Digest}, &Thing{originalHeader(e.Header), body}, lease.Alive)
+	}
+	t.table.Commit(lease, e)
+	return res, nil
+}
+
+// failed is what becomes of a request that brought no answer: what was known, where it may still be
+// used, else a failure that is remembered for a short while.
+func (t *Transport) failed(ctx context.Context, lease Lease, old, e *Entry, cause error) (*Result, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx) // nobody waits: this says nothing about the origin
+	}
+	now := time.Now()
+	if old != nil && old.usableOnError(now) {
+		resting := *old
+		resting.restUntil = now.Add(t.opts.Lifetime.Failure)
+		t.table.Amend(lease, old, &resting)
+		return &Result{Entry: old, How: StaleHit, lease: lease}, nil
+	}
+	e.Status, e.Reason = t.opts.Classify(cause)
+	e.Header = nil
+	e.Freshness = freshnessOf(e.Status, nil, e.RequestTime, e.ResponseTime, t.opts.Lifetime)
+	if known := t.table.Lookup(lease); old != nil || known == nil || !known.OK() {
+		// Where only bytes were lost, what the image is stays known: it may have derivatives.
+		t.table.Commit(lease, e)
+	}
+	return &Result{Entry: e, How: Filled, lease: lease}, nil
+}
+
+// A statusError is an origin's answer that is none.
+type statusError int
+
+func (s statusError) Error() string {
+	return strings.TrimSpace(fmt.Sprintf("the origin answered %d %s", int(s), http.StatusText(int(s))))
+}
+
+func (s statusError) Timeout() bool { return s == http.StatusGatewayTimeout }
+
+var errTooLarge = errors.New("cache: too large")
+
+func (t *Transport) readBody(resp *http.Response) ([]byte, error) {
+	most := t.opts.MaxBytes
+	if most < 0 {
+		return io.ReadAll(resp.Body)
+	}
+	if resp.ContentLength > most {
+		return nil, errTooLarge
+	}
+	body := make([]byte, 0, max(512, resp.ContentLength+1))
+	for {
+		n, err := resp.Body.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		switch {
+		case int64(len(body)) > most:
+			return nil, errTooLarge
+		case err == io.EOF:
+			return body, nil
+		case err != nil:
+			return nil, err
+		case len(body) == cap(body):
+			body = append(body, 0)[:len(body)]
+		}
+	}
+}
+
+// setValidators makes a request conditional. It reports whether there was anything to compare with.
+func setValidators(h, known http.Header) bool {
+	if etag := known.Get("Etag"); etag != "" {
+		h.Set("If-None-Match", etag)
+	}
+	if modified := known.Get("Last-Modified"); modified != "" {
+		h.Set("If-Modified-Since", modified)
+	}
+	return len(h) > 0
+}
+
+// Fields that mean something to one connection only, or to one client (RFC 9110 section 7.6.1).
+var hopByHop = []string{
+	"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authentication-Info", "Proxy-Authorization",
+	"Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Set-Cookie",
+}
+
+func endToEnd(h http.Header) http.Header {
+	kept := h.Clone()
+	for _, field := range h.Values("Connection") {
+		for name := range strings.SplitSeq(field, ",") {
+			kept.Del(strings.TrimSpace(name))
+		}
+	}
+	for _, name := range hopByHop {
+		kept.Del(name)
+	}
+	return kept
+}
+
+// freshen updates a stored header by that of a 304 (RFC 9111 section 3.2).
+func freshen(stored, update http.Header) http.Header {
+	h := stored.Clone()
+	h.Del("Age")
+	maps.Copy(h, update)
+	for _, name := range []string{"Content-Length", "Content-Encoding", "Content-Type", "Content-Range"} {
+		if v, ok := stored[name]; ok {
+			h[name] = v
+		} else {
+			delete(h, name)
+		}
+	}
+	return h
+}
+
+func originalHeader(h http.Header) http.Header {
+	return http.Header{"Content-Type": h.Values("Content-Type")}
+}
+
+// Purge makes a purge of one image take effect: for every request that arrives after it has returned,
+// and after any restart. It covers every version of the image, stale and negative entries, and fills in
+// flight.
+func (t *Transport) Purge(image string, mode Mode) error {
+	return t.table.Purge(t.opts.Source, image, mode)
+}
+
+// Free frees what a purge with Delete has made unreachable, and counts it.
+func (t *Transport) Free(ctx context.Context, image string) (Removed, error) {
+	return t.store.Remove(ctx, t.opts.Source, image)
+}
+
+// Supersede frees everything that was made from what an image was before r, and keeps r.
+func (t *Transport) Supersede(ctx context.Context, r *Result) (Removed, error) {
+	n := r.lease.name
+	if t.table.keep != nil {
+		if err := t.table.keep.Hide(n.Source, n.Image, false); err != nil {
+			return Removed{}, err
+		}
+	}
+	removed, err := t.store.Remove(ctx, n.Source, n.Image)
+	if r.Keepable() && r.Entry.OK() {
+		if r.body != nil {
+			_ = t.store.Put(ctx, Key{n.Source, n.Image, Original, r.Entry.Digest}, &Thing{originalHeader(r.Entry.Header), r.body}, r.lease.Alive)
+		}
+		if t.table.keep != nil {
+			_ = t.table.keep.SaveName(n, r.Entry, func() bool { return r.Alive() && t.table.holds(r.lease, r.Entry) })
+		}
+	}
+	return removed, err
+}
+
+// Spoil shortens the life of bytes that have turned out to be no picture to the negative lifetime, so
+// that a corrected original is seen soon.
+func (t *Transport) Spoil(r *Result) {
+	e := *r.Entry
+	e.Freshness.Lifetime = min(e.Freshness.Lifetime, e.Age(time.Now())+t.opts.Lifetime.Negative)
+	e.Freshness.StaleWhileRevalidate, e.Freshness.StaleIfError = 0, 0
+	if e.Freshness != r.Entry.Freshness {
+		t.table.Amend(r.lease, r.Entry, &e)
+	}
+}
+
+// Negative is how long a failure to make a picture of this source may be remembered.
+func (t *Transport) Negative() time.Duration { return t.opts.Lifetime.Negative }
