@@ -1,0 +1,78 @@
+package purge
+
+import (
+	"runtime/debug"
+	"time"
+)
+
+// Callbacks run on goroutines called tellers. A job with events to tell has a teller of
+// its own, which goes away when all are told; so a callback that is stuck holds up its
+// own job's events and nothing else. Only when MaxCallbacks of them are stuck do the events
+// of further jobs wait in line, with the log as their bound: what is dropped from the log is
+// dropped from the line.
+
+// announce has j's callback told of the state just reached. s.mu is held.
+func (s *Service) announce(j *Job, now time.Time) {
+	if j.onStatus == nil {
+		return
+	}
+	j.events = append(j.events, Event{
+		ID:      j.rec.ID,
+		Seq:     j.seq,
+		Time:    now,
+		Attempt: j.rec.Attempt,
+		State:   j.rec.State,
+		Record:  j.snapshot(),
+	})
+	switch {
+	case j.telling:
+	case s.tellers < s.o.MaxCallbacks:
+		j.telling = true
+		s.tellers++
+		go s.tell(j)
+	default:
+		j.telling = true
+		j.inLine = s.line.PushBack(j)
+	}
+}
+
+// tell is a teller: it tells j's events, and then those of jobs in line.
+func (s *Service) tell(j *Job) {
+	told := false
+	defer func() {
+		if !told { // the callback ended the goroutine
+			go s.tell(j)
+		}
+	}()
+	s.mu.Lock()
+	for j != nil {
+		if len(j.events) == 0 || s.stopped {
+			j.telling = false
+			j = nil
+			if front := s.line.Front(); front != nil && !s.stopped {
+				j = s.line.Remove(front).(*Job)
+				j.inLine = nil
+			}
+			continue
+		}
+		e := j.events[0]
+		j.events[0] = Event{}
+		j.events = j.events[1:]
+		s.unlock()
+		e.Record = e.Record.clone()
+		s.callback(j.onStatus, e)
+		s.mu.Lock()
+	}
+	s.tellers--
+	told = true
+	s.unlock()
+}
+
+func (s *Service) callback(onStatus func(Event), e Event) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.o.Logger.Error("purge: a callback panicked", "job", e.ID, "state", e.State, "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
+	onStatus(e)
+}

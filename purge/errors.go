@@ -1,0 +1,91 @@
+package purge
+
+import (
+	"context"
+	"errors"
+)
+
+// Why a call was refused, to be compared with errors.Is.
+var (
+	// ErrBusy: too many jobs wait already. Try again later.
+	ErrBusy error = &codedError{"busy", "purge: too many jobs are waiting"}
+
+	// ErrClosed: the service is closed.
+	ErrClosed error = &codedError{"closed", "purge: the service is closed"}
+
+	// ErrNotFound: the log has no such job: there never was one, or its record
+	// has been dropped to make room.
+	ErrNotFound error = &codedError{"not_found", "purge: there is no such job"}
+
+	// ErrNotFinished: the job cannot be retried, since it is not at its end.
+	ErrNotFinished error = &codedError{"not_finished", "purge: the job has not finished"}
+
+	// ErrNothingFailed: there is nothing to retry.
+	ErrNothingFailed error = &codedError{"nothing_failed", "purge: nothing of the job has failed"}
+)
+
+type codedError struct{ code, text string }
+
+func (e *codedError) Error() string { return e.text }
+func (e *codedError) Code() string  { return e.code }
+
+// A RequestError says which part of a request was refused, and why.
+type RequestError struct {
+	Field  string // as in JSON: "scope", "paths", "source", "mode", "tenant", "cursor"
+	Reason string // what is wrong with it, as a predicate
+}
+
+func (e *RequestError) Error() string { return e.Field + " " + e.Reason }
+
+// Code returns "invalid_request".
+func (e *RequestError) Code() string { return "invalid_request" }
+
+// ErrorCode returns the word for err that a program can act on:
+//
+//	invalid_path     *PathError        400
+//	invalid_request  *RequestError     400
+//	not_found        ErrNotFound       404
+//	not_finished     ErrNotFinished    409
+//	nothing_failed   ErrNothingFailed  409
+//	busy             ErrBusy           429
+//	closed           ErrClosed         503
+//	cancelled        the context ended 503
+//	internal         anything else     500
+//
+// with the HTTP status that suits it. A Target's error that has a method
+// Code() string keeps the word it chose.
+func ErrorCode(err error) string {
+	var coded interface{ Code() string }
+	switch {
+	case errors.As(err, &coded):
+		return coded.Code()
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return "cancelled"
+	}
+	return "internal"
+}
+
+// Permanent marks err as one that trying again does not mend, so that the
+// service does not. It returns nil if err is nil.
+func Permanent(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &permanentError{err}
+}
+
+type permanentError struct{ error }
+
+func (e *permanentError) Unwrap() error { return e.error }
+
+// errPanic stands for a panic: the text is public, what was thrown is logged.
+var errPanic = Permanent(errors.New("internal error"))
+
+func isPermanent(err error) bool {
+	var (
+		permanent *permanentError
+		path      *PathError
+		request   *RequestError
+	)
+	return errors.As(err, &permanent) || errors.As(err, &path) || errors.As(err, &request)
+}

@@ -1,0 +1,57 @@
+package purge
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"time"
+)
+
+// An idSource makes UUIDs of version 7 (RFC 9562), each greater than the one
+// before, also when the clock stands still or goes back: the log is sorted by
+// them. It is not for concurrent use.
+type idSource struct {
+	last uint64 // milliseconds<<12 | counter
+}
+
+func (g *idSource) next(now time.Time) string {
+	var b [16]byte
+	rand.Read(b[6:])
+	// The counter starts anywhere in the lower half of its 12 bits, and where
+	// it runs over it carries into the milliseconds.
+	t := uint64(now.UnixMilli())<<12 | uint64(binary.BigEndian.Uint16(b[6:])&0x7ff)
+	t = max(t, g.last+1)
+	g.last = t
+
+	binary.BigEndian.PutUint64(b[:8], t>>12<<16|0x7000|t&0xfff)
+	b[8] = b[8]&0x3f | 0x80
+
+	s := make([]byte, 0, 36)
+	for i, part := range [][]byte{b[:4], b[4:6], b[6:8], b[8:10], b[10:]} {
+		if i > 0 {
+			s = append(s, '-')
+		}
+		s = hex.AppendEncode(s, part)
+	}
+	return string(s)
+}
+
+// isID reports whether s has the form of an ID.
+func isID(s string) bool {
+	if len(s) != 36 {
+		return false
+	}
+	for i := range len(s) {
+		switch c := s[i]; i {
+		case 8, 13, 18, 23:
+			if c != '-' {
+				return false
+			}
+		default:
+			if !('0' <= c && c <= '9' || 'a' <= c && c <= 'f') {
+				return false
+			}
+		}
+	}
+	return true
+}

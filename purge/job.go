@@ -1,0 +1,254 @@
+package purge
+
+import (
+	"container/list"
+	"context"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// A Job is a purge that has been accepted. Its methods may be called from many
+// goroutines at once, and also after its record has left the log.
+type Job struct {
+	s        *Service
+	onStatus func(Event)
+	size     int64 // of memory, about
+
+	// The rest is guarded by s.mu.
+
+	rec     Record
+	shared  bool // rec.Paths is part of a snapshot, and not to be written to
+	seq     int  // of the latest event
+	attempt *attempt
+	expiry  *time.Timer // while it waits
+
+	events  []Event       // not yet told
+	telling bool          // a teller has it, or it is in line for one
+	inLine  *list.Element // its place, while it is in line
+}
+
+// An attempt is a run of a job from Received to a final state.
+type attempt struct {
+	over chan struct{} // closed at its end
+	rec  Record        // as of then; set before over is closed
+}
+
+func (a *attempt) end(r Record) {
+	a.rec = r
+	close(a.over)
+}
+
+// jobBytes returns about how much memory a job for r takes: the strings, its
+// history, and per path the result in a few snapshots and a reason.
+func jobBytes(r Request) int64 {
+	n := 4 << 10
+	for _, p := range r.Paths {
+		n += 512 + len(p)
+	}
+	return int64(n)
+}
+
+func newJob(s *Service, id string, r Request, now time.Time, onStatus func(Event)) *Job {
+	j := &Job{
+		s:        s,
+		onStatus: onStatus,
+		size:     jobBytes(r),
+		attempt:  &attempt{over: make(chan struct{})},
+		rec: Record{
+			ID:      id,
+			Scope:   r.Scope,
+			Source:  r.Source,
+			Mode:    r.Mode,
+			Tenant:  r.Tenant,
+			Date:    now.UTC().Truncate(time.Millisecond),
+			Attempt: 1,
+		},
+	}
+	paths := r.Paths
+	if r.Scope == All {
+		paths = []string{"/*"}
+		if r.Source != "" {
+			paths[0] = "/" + r.Source + "/*"
+		}
+	}
+	j.rec.Paths = make([]PathResult, len(paths))
+	for i, p := range paths {
+		j.rec.Paths[i] = PathResult{Path: p, State: Received}
+	}
+	return j
+}
+
+// restart makes the job's next attempt. s.mu is held.
+func (j *Job) restart() {
+	j.attempt = &attempt{over: make(chan struct{})}
+	j.rec.Attempt++
+	j.rec.State = "" // not final: the attempt's first state is reached next
+	paths := j.edit()
+	for i := range paths {
+		if p := &paths[i]; p.failed() {
+			p.State, p.Outcome, p.Reason = Received, "", ""
+		}
+	}
+}
+
+// snapshot returns the record for keeping: it shares its slices with the job, and
+// is cloned before it is given to a caller. s.mu is held.
+func (j *Job) snapshot() Record {
+	j.shared = true
+	return j.rec
+}
+
+// edit returns the results for writing. s.mu is held.
+func (j *Job) edit() []PathResult {
+	if j.shared {
+		j.rec.Paths = slices.Clone(j.rec.Paths)
+		j.shared = false
+	}
+	return j.rec.Paths
+}
+
+// unfinished reports whether there are paths still to be done. s.mu is held.
+func (j *Job) unfinished() bool {
+	return slices.ContainsFunc(j.rec.Paths, func(p PathResult) bool { return !p.State.Final() })
+}
+
+// ID returns the job's ID, a UUID.
+func (j *Job) ID() string { return j.rec.ID } // never written to
+
+// Record returns the job as it stands. The caller owns the record.
+func (j *Job) Record() Record {
+	j.s.mu.Lock()
+	r := j.snapshot()
+	j.s.mu.Unlock()
+	return r.clone()
+}
+
+// Wait waits for the end of the attempt that is under way and returns the record as
+// of then, at once if the job is at its end. The error is nil however the job ended:
+// [Record.Err] says whether it is done. If ctx ends first, Wait returns the
+// record as it stands, and ctx's error; the job goes on.
+//
+// Wait does not wait for callbacks.
+func (j *Job) Wait(ctx context.Context) (Record, error) {
+	j.s.mu.Lock()
+	a := j.attempt
+	j.s.mu.Unlock()
+	select {
+	case <-a.over:
+		return a.rec.clone(), nil
+	default:
+	}
+	select {
+	case <-a.over:
+		return a.rec.clone(), nil
+	case <-ctx.Done():
+		return j.Record(), ctx.Err()
+	}
+}
+
+// maxBackoff is the longest wait between two tries of a path.
+const maxBackoff = 30 * time.Second
+
+// run takes a job from Preparing to its end, on a worker.
+//
+// The paths are tried in rounds, each with those that failed in the one before, so that a
+// path that keeps failing delays the others of its job by no wait of its own.
+func (s *Service) run(j *Job) {
+	s.mu.Lock()
+	s.reach(j, Preparing)
+	var todo []int // indexes of paths
+	for i, p := range j.rec.Paths {
+		if !p.State.Final() {
+			todo = append(todo, i)
+		}
+	}
+	attempted := todo
+	s.reach(j, FlushingServers)
+	s.unlock()
+
+	wait := s.o.Backoff
+	for try := 1; len(todo) > 0 && s.ctx.Err() == nil; try++ {
+		if try > 1 {
+			s.sleep(wait/2 + rand.N(wait/2+1))
+			wait = min(2*wait, maxBackoff)
+		}
+		var again []int
+		for _, i := range todo {
+			if s.ctx.Err() != nil || !s.flush(j, i, try == s.o.Tries) {
+				again = append(again, i)
+			}
+		}
+		todo = again
+	}
+
+	s.mu.Lock()
+	defer s.unlock()
+	if len(todo) > 0 {
+		s.end(j, whyClosed)
+		return
+	}
+	// The ring after this one: each CDN hears of what was flushed here, and only now.
+	if slices.ContainsFunc(attempted, func(i int) bool { return j.rec.Paths[i].flushed() }) {
+		s.reach(j, FlushingCDN)
+	}
+	s.end(j, "")
+}
+
+// flush has the target purge one path of j, and reports whether the path is at its
+// end. With last, it is at its end also if it fails.
+func (s *Service) flush(j *Job, i int, last bool) bool {
+	s.mu.Lock()
+	p := &j.edit()[i]
+	p.State = FlushingServers
+	path, scope, source, mode := p.Path, j.rec.Scope, j.rec.Source, j.rec.Mode
+	s.mu.Unlock()
+
+	limit := s.o.PathTimeout
+	if scope == All {
+		limit = s.o.AllTimeout
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, limit)
+	defer cancel()
+	var res PathResult
+	var err error
+	if scope == All {
+		err = s.guard("PurgeAll", func() (err error) { res, err = s.target.PurgeAll(ctx, source, mode); return })
+	} else {
+		err = s.guard("PurgePath", func() (err error) { res, err = s.target.PurgePath(ctx, path, mode); return })
+	}
+	var why string
+	if err != nil {
+		why = reason(err.Error())
+	}
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if j.rec.State.Final() {
+		return true // cut short by Close
+	}
+	p = &j.edit()[i]
+	p.add(res)
+	switch {
+	case err == nil:
+		p.done(res.Outcome, mode)
+	case s.ctx.Err() != nil:
+		return false // the error is most likely only that
+	case last || isPermanent(err):
+		p.State, p.Outcome, p.Reason = Error, Failed, why
+	default:
+		p.Reason = why
+		return false
+	}
+	return true
+}
+
+// sleep waits for d, or until the service's work is cut short.
+func (s *Service) sleep(d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-s.ctx.Done():
+	}
+}

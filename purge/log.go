@@ -1,0 +1,83 @@
+package purge
+
+import (
+	"slices"
+	"strings"
+)
+
+// Get returns the record of a job, or [ErrNotFound]. The caller owns the record.
+func (s *Service) Get(id string) (Record, error) {
+	s.mu.Lock()
+	j := s.byID[id]
+	s.mu.Unlock()
+	if j == nil {
+		return Record{}, ErrNotFound
+	}
+	return j.Record(), nil
+}
+
+// How many records List returns.
+const (
+	defaultList = 50
+	maxList     = 100
+)
+
+// List returns up to n records, newest first, and the cursor for those after them.
+// An empty cursor asks for the newest; next is empty where there are none
+// after. Zero n means 50, and more than 100 means 100.
+//
+// Jobs that are submitted meanwhile do not move what follows a cursor: pages neither
+// repeat a record nor leave one out, except that records dropped from the log to
+// make room are not seen any more. The records are as they stand at the time of the call.
+//
+// A cursor that is not one of List's is refused with a *[RequestError].
+func (s *Service) List(cursor string, n int) (records []Record, next string, err error) {
+	if cursor != "" && !isID(cursor) {
+		return nil, "", &RequestError{"cursor", "is not one that a list returned"}
+	}
+	if n <= 0 {
+		n = defaultList
+	}
+	n = min(n, maxList)
+
+	s.mu.Lock()
+	end := len(s.log)
+	if cursor != "" { // the ID of the last record on the page before
+		end, _ = slices.BinarySearchFunc(s.log, cursor, func(j *Job, id string) int {
+			return strings.Compare(j.rec.ID, id)
+		})
+	}
+	start := max(0, end-n)
+	records = make([]Record, 0, end-start)
+	for i := end - 1; i >= start; i-- {
+		records = append(records, s.log[i].snapshot())
+	}
+	if start > 0 {
+		next = s.log[start].rec.ID
+	}
+	s.mu.Unlock()
+
+	for i := range records {
+		records[i] = records[i].clone()
+	}
+	return records, next, nil
+}
+
+// trim drops the oldest finished jobs until the log is within its bounds. s.mu is held.
+func (s *Service) trim() {
+	for i := 0; i < len(s.log) && (len(s.log) > s.o.MaxLog || s.bytes > s.o.MaxBytes); {
+		j := s.log[i]
+		if !j.rec.State.Final() {
+			i++
+			continue
+		}
+		s.log = slices.Delete(s.log, i, i+1)
+		delete(s.byID, j.rec.ID)
+		s.bytes -= j.size
+		if j.inLine != nil {
+			s.line.Remove(j.inLine)
+			s.untold += len(j.events)
+			j.inLine, j.events, j.telling = nil, nil, false
+		}
+	}
+}

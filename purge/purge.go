@@ -1,0 +1,277 @@
+// Package purge is the invalidation service of an image CDN: it takes a purge,
+// makes it take effect at once, does the rest of the work behind, and says at
+// every step, and for every path, what became of it.
+//
+// What is purged is a [Target], which the caller brings:
+//
+//	svc := purge.NewService(target, nil)
+//	defer svc.Close()
+//
+//	job, err := svc.Submit(ctx, purge.Request{Paths: []string{"/photos/cat.jpg"}}, nil)
+//	if err != nil {
+//		return err // refused, and err says why
+//	}
+//	rec, err := job.Wait(ctx)
+//	if err != nil {
+//		return err // ctx ended; the job goes on
+//	}
+//	return rec.Err()
+//
+// # The life of a job
+//
+//	Received ▶ Preparing ▶ FlushingServers ▶ FlushingCDN ▶ Done
+//	   │ waits too long ▶ Expired                └ a CDN failed ▶ ErrorCDNNode   any other failure ▶ Error
+//
+// Before Received, [Target.Accept] has returned: from then on nothing that was
+// cached before the purge is served as fresh, whatever becomes of the job. The
+// states after it report how the work behind goes on: asking the origin,
+// removing what is stored, and counting it. States are reported in this order
+// and never twice in one attempt.
+//
+// FlushingCDN is passed through also where no CDN is configured; it is skipped
+// where an attempt leaves nothing for a CDN to do, because every path came out
+// [Unchanged] or failed.
+//
+// A job ends as Done only if every path is done. The failure of one path stops
+// no other: [Record] has a result for each, and [Service.Retry] makes a new
+// attempt for those that failed.
+//
+// # Promises
+//
+//   - A job that Submit returns was accepted by the Target. A purge that is
+//     refused says which path or field is at fault and shows the right form.
+//   - A callback gets a job's events in order, one at a time. It cannot delay a
+//     purge, nor, until [ServiceOptions].MaxCallbacks of them do not return, the
+//     callback of another job.
+//   - Nothing is unbounded: jobs that wait, paths in a job, records kept, the
+//     memory they take, workers, and goroutines in callbacks: see [ServiceOptions].
+//   - A Target or a callback that panics is logged; it ends one path, or one
+//     call of the callback, and not the program.
+//   - A service at rest has no goroutines.
+//
+// # Limits
+//
+// Jobs and records live in memory: a restart forgets them. What Accept did is as
+// durable as the Target makes it, so a forgotten job never brings old bytes
+// back; what it leaves behind is room not yet reclaimed. Jobs are served first
+// come, first served, and the paths of one job one after another.
+//
+// All methods may be called from many goroutines at once, and from callbacks.
+package purge
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// A Mode says how hard a purge is.
+type Mode string
+
+const (
+	// Delete drops everything now, whatever the origin says: the case of a
+	// takedown. The zero Mode means Delete.
+	Delete Mode = "delete"
+
+	// Revalidate asks the origin first. What has not changed stays, with the
+	// outcome [Unchanged]; what has is replaced before its derivatives go.
+	Revalidate Mode = "revalidate"
+
+	// Stale keeps serving what there is while it is refreshed.
+	Stale Mode = "stale"
+)
+
+// A Scope says how much a purge is about.
+type Scope string
+
+const (
+	// Original is the listed paths, each with everything made from it.
+	Original Scope = "original"
+
+	// All is everything, or everything of one source.
+	All Scope = "all"
+)
+
+// A State is how far a job, or one path of it, has come.
+type State string
+
+const (
+	Received        State = "received"         // accepted, in force, and waiting for a worker
+	Preparing       State = "preparing"        // a worker works out what is left to do
+	FlushingServers State = "flushing_servers" // the origin is asked, what is stored here goes
+	FlushingCDN     State = "flushing_cdn"     // what CDNs hold goes
+	Done            State = "done"             // all of it is done
+	ErrorCDNNode    State = "error_cdn_node"   // all of it is done, except on a CDN
+	Error           State = "error"            // at least one path failed
+	Expired         State = "expired"          // waited too long for a worker
+)
+
+// Final reports whether s is a state in which an attempt ends.
+func (s State) Final() bool {
+	switch s {
+	case Done, ErrorCDNNode, Error, Expired:
+		return true
+	}
+	return false
+}
+
+// An Outcome is what became of one path.
+type Outcome string
+
+const (
+	Removed   Outcome = "removed"   // what was stored is gone
+	Absent    Outcome = "absent"    // nothing was stored
+	Unchanged Outcome = "unchanged" // the origin has the same image still: nothing was removed, a success
+	Changed   Outcome = "changed"   // the origin has another image, which is in place; what was made of the old one is gone
+	Gone      Outcome = "gone"      // the origin no longer has the image (404, 410); what was stored is gone
+	Staled    Outcome = "stale"     // what was stored is served on while it is refreshed
+	Failed    Outcome = "failed"    // see the reason
+)
+
+// Options is what a purge may say beyond what is purged. It is what the methods
+// of a CDN that embeds this package take; nil and the zero value mean the
+// defaults.
+type Options struct {
+	// Mode is how hard the purge is. Zero means Delete.
+	Mode Mode
+
+	// Tenant is on whose behalf the purge is made: at most 128 bytes of text,
+	// kept in the record. Zero means nobody in particular.
+	Tenant string
+
+	// Source narrows a purge of everything to one source. Zero means every
+	// source. It has no meaning where paths are listed, and is refused there.
+	Source string
+
+	// OnStatus is called with every state the job reaches, in order, one call
+	// at a time, on a goroutine of its own; a retry goes on calling it. It
+	// may take its time and may panic: neither the purge nor other jobs'
+	// callbacks notice. It may be called before Submit has returned. Zero
+	// means that nobody is told.
+	OnStatus func(Event)
+}
+
+// A Request is a purge to be made.
+type Request struct {
+	// Scope is how much is purged. Zero means Original, never All.
+	Scope Scope `json:"scope"`
+
+	// Paths are the images to purge with scope Original, at least one, each
+	// in the form that [CleanPath] takes. A path given twice is purged once.
+	Paths []string `json:"paths,omitempty"`
+
+	// Source is the one source to purge with scope All. Zero means everything.
+	Source string `json:"source,omitempty"`
+
+	// Mode is how hard the purge is. Zero means Delete.
+	Mode Mode `json:"mode"`
+
+	// Tenant is on whose behalf the purge is made. Zero means nobody in particular.
+	Tenant string `json:"tenant,omitempty"`
+}
+
+// A Target is the cache that is purged.
+//
+// Its methods are called from many goroutines at once, and by at-least-once
+// rules: a call may be made again after it failed, or although it succeeded, and
+// then does no harm. A call returns soon after its context ends; what it
+// has done by then may stay done. The text of an error becomes the reason in
+// the job's record, to be read by whoever may read the job.
+//
+// An error ends a call for now, and the service tries again a little later,
+// unless the error is a *[PathError], a *[RequestError], or wrapped by [Permanent].
+type Target interface {
+	// Accept makes the purge r take effect for every request that arrives
+	// after it returns, and durably: nothing from before may be stored, or
+	// be served as fresh, again. It is quick, constant time for scope
+	// All, since the submitter waits for it.
+	//
+	// r is complete and checked: Scope and Mode are set and the paths are
+	// clean, as [CleanPath] returns them, and distinct. The Target says
+	// with a *PathError or a *RequestError if there is no such source.
+	// An error means that nothing was promised: the purge is refused. It may
+	// have taken effect in part nevertheless, which costs only a refetch.
+	Accept(ctx context.Context, r Request) error
+
+	// PurgePath does for one path what Accept left to do: it asks the origin
+	// (Revalidate), removes what is stored, and says what became of it. path
+	// is clean: it is decoded already, the source up to the second slash and
+	// the image from there.
+	//
+	// The result's counts are of what this call removed, also beside an
+	// error. A zero Outcome is filled in: Staled in mode Stale, otherwise
+	// Removed or Absent by the counts. Path, State and Reason are not read.
+	PurgePath(ctx context.Context, path string, mode Mode) (PathResult, error)
+
+	// PurgeAll reclaims what the purge of one source, or of everything if
+	// source is empty, made unreachable. Its result is as PurgePath's.
+	PurgeAll(ctx context.Context, source string, mode Mode) (PathResult, error)
+}
+
+// maxTenant is the longest name of a tenant, in bytes.
+const maxTenant = 128
+
+// check returns r complete, with clean and distinct paths, or what is wrong with it.
+func (r Request) check(maxPaths int) (Request, error) {
+	if r.Scope == "" {
+		r.Scope = Original
+	}
+	if r.Mode == "" {
+		r.Mode = Delete
+	}
+	switch r.Mode {
+	case Delete, Revalidate, Stale:
+	default:
+		return r, &RequestError{"mode", fmt.Sprintf("is %q; it may be %q, %q or %q", clip(string(r.Mode)), Delete, Revalidate, Stale)}
+	}
+	if len(r.Tenant) > maxTenant {
+		return r, &RequestError{"tenant", fmt.Sprintf("has %d bytes; it may have %d", len(r.Tenant), maxTenant)}
+	}
+	if !utf8.ValidString(r.Tenant) || strings.ContainsFunc(r.Tenant, isControl) {
+		return r, &RequestError{"tenant", "has bytes that are no text"}
+	}
+
+	switch r.Scope {
+	case All:
+		if len(r.Paths) > 0 {
+			return r, &RequestError{"paths", `goes with scope "original", and the scope is "all"`}
+		}
+		if r.Source != "" {
+			if fault := sourceFault(r.Source); fault != "" {
+				return r, &RequestError{"source", fmt.Sprintf("is %q, which %s; it is a name, such as %q", clip(r.Source), fault, "photos")}
+			}
+		}
+		r.Paths = nil
+		return r, nil
+	case Original:
+	default:
+		return r, &RequestError{"scope", fmt.Sprintf("is %q; it may be %q or %q", clip(string(r.Scope)), Original, All)}
+	}
+
+	if r.Source != "" {
+		return r, &RequestError{"source", `goes with scope "all", and the scope is "original"`}
+	}
+	if len(r.Paths) == 0 {
+		return r, &RequestError{"paths", fmt.Sprintf("is empty; list at least one path, such as %q", exampleForm)}
+	}
+	// Grown as paths are accepted, so that a list that is refused costs little.
+	var paths []string
+	seen := make(map[string]bool)
+	for _, p := range r.Paths {
+		clean, err := CleanPath(p)
+		if err != nil {
+			return r, err
+		}
+		if seen[clean] {
+			continue
+		}
+		if len(paths) == maxPaths {
+			return r, &RequestError{"paths", fmt.Sprintf("lists more than %d paths; make it several purges", maxPaths)}
+		}
+		seen[clean] = true
+		paths = append(paths, clean)
+	}
+	r.Paths = paths
+	return r, nil
+}

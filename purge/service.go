@@ -1,0 +1,491 @@
+package purge
+
+import (
+	"container/list"
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+)
+
+// ServiceOptions are the limits of a [Service]. In every number zero or less means
+// the default, unless it says otherwise, for nothing here may be without bound.
+type ServiceOptions struct {
+	// Workers is the most jobs at work at once. Zero means 4.
+	Workers int
+
+	// MaxQueued is the most jobs that wait for a worker; a purge beyond them
+	// is refused with ErrBusy. Zero means 1,000.
+	MaxQueued int
+
+	// MaxPaths is the most distinct paths in one job. Zero means 1,000.
+	MaxPaths int
+
+	// MaxLog is the most records that are kept. Beyond it the oldest job that has
+	// finished is forgotten; one that waits or is at work never is.
+	// Zero means 10,000.
+	MaxLog int
+
+	// MaxBytes is about the most memory that jobs and their records take: the
+	// log is shortened to stay within it, and where the jobs that
+	// wait would take more by themselves, a purge is refused with ErrBusy. A
+	// record is reckoned at 4 KiB and half a KiB for each path. Zero means 64 MiB.
+	MaxBytes int64
+
+	// MaxWait is the longest a job waits for a worker; after it the job
+	// ends as Expired. Zero means an hour. Negative means that it waits for ever.
+	MaxWait time.Duration
+
+	// Tries is how often one attempt calls the Target for a path that fails
+	// before it gives the path up. Zero means 4.
+	Tries int
+
+	// Backoff is how long a job waits before it tries its failed paths a second
+	// time. The wait doubles with each try, to 30 seconds at most, and each is
+	// cut short at random by up to a half. Zero means 200 milliseconds.
+	Backoff time.Duration
+
+	// PathTimeout is the longest one call of PurgePath may take.
+	// Zero means a minute.
+	PathTimeout time.Duration
+
+	// AllTimeout is the longest one call of PurgeAll may take. Zero means an hour.
+	AllTimeout time.Duration
+
+	// MaxCallbacks is the most callbacks that run at once. Where so many do not
+	// return, the events of further jobs wait, without delaying the jobs,
+	// until their records are dropped from the log. Zero means 256.
+	MaxCallbacks int
+
+	// CloseTimeout is how long Close lets jobs and callbacks go on before it
+	// cuts them short. Zero means 5 seconds. Negative means not at all.
+	CloseTimeout time.Duration
+
+	// Logger is told of panics, and of events that nobody took. Zero means
+	// that nothing is logged.
+	Logger *slog.Logger
+}
+
+// closeGrace is how long Close waits for calls whose context has ended to return.
+const closeGrace = time.Second
+
+// withDefaults returns a copy of o in which every field is set.
+func (o *ServiceOptions) withDefaults() ServiceOptions {
+	var c ServiceOptions
+	if o != nil {
+		c = *o
+	}
+	atLeastOne(&c.Workers, 4)
+	atLeastOne(&c.MaxQueued, 1000)
+	atLeastOne(&c.MaxPaths, 1000)
+	atLeastOne(&c.MaxLog, 10_000)
+	atLeastOne(&c.MaxBytes, 64<<20)
+	atLeastOne(&c.Tries, 4)
+	atLeastOne(&c.Backoff, 200*time.Millisecond)
+	atLeastOne(&c.PathTimeout, time.Minute)
+	atLeastOne(&c.AllTimeout, time.Hour)
+	atLeastOne(&c.MaxCallbacks, 256)
+	if c.MaxWait == 0 {
+		c.MaxWait = time.Hour
+	}
+	if c.CloseTimeout == 0 {
+		c.CloseTimeout = 5 * time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+func atLeastOne[T ~int | ~int64](n *T, zero T) {
+	if *n <= 0 {
+		*n = zero
+	}
+}
+
+// A Service takes purges of one [Target] and sees them through. Its methods may be
+// called from many goroutines at once.
+type Service struct {
+	target Target
+	o      ServiceOptions
+
+	ctx    context.Context // of all work; ends when Close cuts it short
+	cancel context.CancelFunc
+
+	mu sync.Mutex // guards all below, and every Job; never held while calling out
+
+	ids   idSource
+	log   []*Job          // every job known, by ascending ID
+	byID  map[string]*Job // the same
+	bytes int64           // that all of them take
+	live  int64           // of these, that unfinished ones take
+
+	queue    []*Job // waiting, first come first
+	admitted int    // being accepted by the target, with a place in the queue
+	working  int    // workers, each with a job
+
+	tellers int        // goroutines that call callbacks
+	line    *list.List // of *Job: with events to tell, waiting for a teller
+	untold  int        // events dropped and not yet logged
+
+	closed  bool          // Close was called
+	stopped bool          // Close has cut short what was left; nothing changes any more
+	quiet   chan struct{} // closed when closed and nothing runs or waits
+	gone    chan struct{} // closed when Close is through
+	left    error         // what Close returns
+}
+
+// NewService returns a service that purges t. It must be closed.
+func NewService(t Target, o *ServiceOptions) *Service {
+	s := &Service{
+		target: t,
+		o:      o.withDefaults(),
+		byID:   make(map[string]*Job),
+		line:   list.New(),
+		quiet:  make(chan struct{}),
+		gone:   make(chan struct{}),
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s
+}
+
+// Submit makes the purge r: it checks r, has the Target accept it, and leaves the
+// rest to a worker. When it returns a job, the purge is in force.
+//
+// onStatus, if not nil, is called with each state the job reaches, from Received
+// on, as [Options] says of OnStatus.
+//
+// ctx is for the submission alone: once Submit has returned, the job goes on
+// without it. If ctx ends before, the purge is refused, though it may have taken
+// effect in part or as a whole: nothing is promised of it but that this does no harm.
+//
+// The errors are a *[RequestError], a *[PathError], [ErrBusy], [ErrClosed], and
+// what Target.Accept returned, wrapped; [ErrorCode] tells them apart.
+func (s *Service) Submit(ctx context.Context, r Request, onStatus func(Event)) (*Job, error) {
+	r, err := r.check(s.o.MaxPaths)
+	if err != nil {
+		return nil, err
+	}
+
+	// The place in the queue comes first: what is refused as one too many must
+	// not have taken effect.
+	size := jobBytes(r)
+	s.mu.Lock()
+	if err := s.admit(size); err != nil {
+		s.mu.Unlock()
+		return nil, err
+	}
+	s.admitted++
+	s.live += size
+	s.mu.Unlock()
+	defer func() { // also if the target ends the goroutine
+		s.mu.Lock()
+		s.admitted--
+		s.live -= size
+		s.unlock()
+	}()
+
+	if err := s.accept(ctx, r); err != nil {
+		return nil, fmt.Errorf("purge: not accepted: %w", err)
+	}
+
+	s.mu.Lock()
+	defer s.unlock()
+	if s.stopped {
+		return nil, ErrClosed
+	}
+	now := time.Now()
+	j := newJob(s, s.ids.next(now), r, now, onStatus)
+	s.log = append(s.log, j)
+	s.byID[j.rec.ID] = j
+	s.bytes += j.size
+	s.enqueue(j)
+	return j, nil
+}
+
+// Retry makes a new attempt of the job for the paths that failed or expired.
+// Those that are done keep their results. The job has the same ID, its attempt
+// is one more, and its callback goes on being called.
+//
+// The Target is not asked to accept the purge anew: it is in force still, and
+// what has been cached since is not touched on its account. To purge that as
+// well, submit the purge again.
+//
+// If ctx has ended, nothing is done. The errors are ctx's, [ErrNotFound],
+// [ErrNotFinished], [ErrNothingFailed], [ErrBusy] and [ErrClosed].
+func (s *Service) Retry(ctx context.Context, id string) (*Job, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.unlock()
+	j := s.byID[id]
+	switch {
+	case j == nil:
+		return nil, ErrNotFound
+	case !j.rec.State.Final():
+		return nil, ErrNotFinished
+	case j.rec.State == Done:
+		return nil, ErrNothingFailed
+	}
+	if err := s.admit(j.size); err != nil {
+		return nil, err
+	}
+	j.restart()
+	s.enqueue(j)
+	return j, nil
+}
+
+// admit says why one more job of that size cannot be taken. s.mu is held.
+func (s *Service) admit(size int64) error {
+	switch {
+	case s.closed:
+		return ErrClosed
+	case s.admitted+len(s.queue)+s.working >= s.o.MaxQueued+s.o.Workers:
+		return fmt.Errorf("%w: %d, the most that may", ErrBusy, s.o.MaxQueued)
+	case s.live > 0 && s.live+size > s.o.MaxBytes:
+		return fmt.Errorf("%w: their paths fill the %d bytes set aside for them", ErrBusy, s.o.MaxBytes)
+	}
+	return nil
+}
+
+// accept has the target accept r, for as long as the submitter and the service are there.
+func (s *Service) accept(ctx context.Context, r Request) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(s.ctx, func() { cancel(ErrClosed) })()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	err := s.guard("Accept", func() error { return s.target.Accept(ctx, r) })
+	if err != nil && context.Cause(ctx) == ErrClosed {
+		return ErrClosed
+	}
+	return err
+}
+
+// guard calls f, which calls the target, and makes an error of a panic.
+func (s *Service) guard(method string, f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.o.Logger.Error("purge: the target panicked", "method", method, "panic", p, "stack", string(debug.Stack()))
+			err = errPanic
+		}
+	}()
+	return f()
+}
+
+// enqueue gives j to a worker, or has it wait for one. s.mu is held.
+func (s *Service) enqueue(j *Job) {
+	s.live += j.size
+	s.reach(j, Received)
+	if s.working < s.o.Workers { // then none waits
+		s.working++
+		go s.work(j)
+		return
+	}
+	s.queue = append(s.queue, j)
+	if s.o.MaxWait > 0 {
+		attempt := j.rec.Attempt
+		j.expiry = time.AfterFunc(s.o.MaxWait, func() { s.expire(j, attempt) })
+	}
+}
+
+// work is a worker: it runs j, and then jobs from the queue as long as any wait.
+func (s *Service) work(j *Job) {
+	defer func() {
+		if p := recover(); p != nil {
+			panic(p) // not the target's
+		}
+		if j != nil { // the target ended the goroutine
+			s.mu.Lock()
+			defer s.unlock()
+			s.end(j, errPanic.Error())
+			if j := s.next(); j != nil {
+				go s.work(j)
+			}
+		}
+	}()
+	for j != nil {
+		s.run(j)
+		s.mu.Lock()
+		j = s.next()
+		s.unlock()
+	}
+}
+
+// next returns the job that has waited longest, for a worker that is free, or
+// retires the worker. s.mu is held.
+func (s *Service) next() *Job {
+	if len(s.queue) == 0 {
+		s.working--
+		return nil
+	}
+	j := s.queue[0]
+	s.queue[0] = nil
+	s.queue = s.queue[1:]
+	if j.expiry != nil {
+		j.expiry.Stop()
+	}
+	return j
+}
+
+// expire ends an attempt that has waited too long.
+func (s *Service) expire(j *Job, attempt int) {
+	s.mu.Lock()
+	defer s.unlock()
+	if j.rec.Attempt != attempt || !s.unqueue(j) {
+		return // a worker has it, or had it
+	}
+	paths := j.edit()
+	for i := range paths {
+		if p := &paths[i]; !p.State.Final() {
+			p.State, p.Outcome = Expired, Failed
+			p.Reason = fmt.Sprintf("waited longer than %v for a worker", s.o.MaxWait)
+		}
+	}
+	s.reach(j, Expired)
+}
+
+// unqueue takes j out of the queue and reports whether it was there. s.mu is held.
+func (s *Service) unqueue(j *Job) bool {
+	for i, q := range s.queue {
+		if q == j {
+			s.queue = append(s.queue[:i:i], s.queue[i+1:]...)
+			return true
+		}
+	}
+	return false
+}
+
+// reach records that j has reached a state, and has its callback told. s.mu is held.
+func (s *Service) reach(j *Job, state State) {
+	if j.rec.State.Final() {
+		return // cut short by Close
+	}
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	j.seq++
+	j.rec.reached(state, now)
+	s.announce(j, now)
+	if state.Final() {
+		s.live -= j.size
+		j.attempt.end(j.snapshot())
+	}
+}
+
+// end ends j as what its paths make of it; those that are not at their end have
+// failed, for the reason given. s.mu is held.
+func (s *Service) end(j *Job, why string) {
+	if j.rec.State.Final() {
+		return
+	}
+	state := Done
+	paths := j.edit()
+	for i := range paths {
+		p := &paths[i]
+		if !p.State.Final() {
+			p.State, p.Outcome = Error, Failed
+			if p.Reason != "" {
+				p.Reason = reason(why + ", after: " + p.Reason)
+			} else {
+				p.Reason = why
+			}
+		}
+		if p.failed() {
+			state = Error
+		}
+	}
+	s.reach(j, state)
+}
+
+// unlock releases s.mu, after it has seen to what may follow from any change: the
+// log is within its bounds, and Close knows when nothing is left.
+func (s *Service) unlock() {
+	s.trim()
+	s.settle()
+	n := s.untold
+	s.untold = 0
+	s.mu.Unlock()
+	if n > 0 {
+		s.o.Logger.Warn("purge: dropped events of jobs whose callbacks never had their turn, since other callbacks do not return", "events", n)
+	}
+}
+
+// settle tells Close if nothing runs or waits. s.mu is held.
+func (s *Service) settle() {
+	if !s.closed || s.admitted+s.working+s.tellers+len(s.queue)+s.line.Len() > 0 {
+		return
+	}
+	select {
+	case <-s.quiet:
+	default:
+		close(s.quiet)
+	}
+}
+
+// Close ends the service. It first refuses new purges and lets those that it has
+// go on, with their callbacks, for CloseTimeout. Then it ends the context of what is
+// still going on; jobs that are not at their end, waiting or at work, end as Error
+// with the reason "the service closed". They are in force all the same.
+//
+// Close waits no longer than CloseTimeout and a second. If calls of the Target or of
+// callbacks have not returned by then, it returns an error that counts
+// them; their goroutines end when they do, and nothing is called any more.
+// Records can still be read. Closing again waits for the first and
+// returns the same. A callback or Target that calls Close waits for itself that long.
+func (s *Service) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		<-s.gone
+		return s.left
+	}
+	s.closed = true
+	s.unlock()
+	defer close(s.gone)
+	defer s.cancel()
+
+	if s.o.CloseTimeout < 0 || !s.quietWithin(s.o.CloseTimeout) {
+		s.mu.Lock()
+		waiting := s.queue
+		s.queue = nil
+		for _, j := range waiting {
+			if j.expiry != nil {
+				j.expiry.Stop()
+			}
+			s.end(j, whyClosed)
+		}
+		s.unlock()
+		s.cancel()
+		s.quietWithin(closeGrace)
+	}
+
+	s.mu.Lock()
+	defer s.unlock()
+	s.stopped = true
+	for _, j := range s.log {
+		if j.unfinished() { // if not, its worker is about to end it
+			s.end(j, whyClosed)
+		}
+	}
+	calls, callbacks := s.admitted+s.working, s.tellers
+	if calls+callbacks > 0 {
+		s.left = fmt.Errorf("purge: closed before all returned: calls of the target %d, callbacks %d", calls, callbacks)
+	}
+	return s.left
+}
+
+const whyClosed = "the service closed"
+
+func (s *Service) quietWithin(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-s.quiet:
+		return true
+	case <-t.C:
+		return false
+	}
+}
