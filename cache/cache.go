@@ -25,6 +25,7 @@ package cache
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"time"
@@ -43,6 +44,18 @@ type Digest [sha256.Size]byte
 
 func (d Digest) String() string { return hex.EncodeToString(d[:]) }
 
+// MarshalText returns d in hexadecimal.
+func (d Digest) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, d[:]), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (d *Digest) UnmarshalText(text []byte) error {
+	if len(text) != hex.EncodedLen(len(d)) {
+		return errors.New("cache: a digest has 64 hexadecimal digits")
+	}
+	_, err := hex.Decode(d[:], text)
+	return err
+}
+
 // DigestOf returns the digest of b.
 func DigestOf(b []byte) Digest { return sha256.Sum256(b) }
 
@@ -60,6 +73,7 @@ type Entry struct {
 
 	gen       uint64    // the table's generation when the fetch began
 	stale     expiry    // set by a purge that keeps the bytes
+	origin    *Entry    // that this was made from by marking or amending it; nil where it was not
 	restUntil time.Time // the origin has failed, and is left alone until then
 }
 
@@ -71,13 +85,37 @@ func (e *Entry) Age(now time.Time) time.Duration {
 	return e.Freshness.InitialAge + max(0, now.Sub(e.ResponseTime))
 }
 
-// expiry is what a purge that keeps bytes demands of an entry.
+// plainEntry is an Entry as encoding/json sees it, with the generation that a Keeper has to keep.
+type plainEntry struct {
+	entryFields
+	Generation uint64
+}
+
+type entryFields Entry // without the methods
+
+// MarshalJSON writes all of e that a [Keeper] has to keep.
+func (e *Entry) MarshalJSON() ([]byte, error) {
+	return json.Marshal(plainEntry{entryFields(*e), e.gen})
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (e *Entry) UnmarshalJSON(data []byte) error {
+	var p plainEntry
+	if err := json.Unmarshal(data, &p); err != nil {
+		return err
+	}
+	*e = Entry(p.entryFields)
+	e.gen = p.Generation
+	return nil
+}
+
+// expiry is what a purge that keeps bytes demands of an entry. The larger demand prevails.
 type expiry uint8
 
 const (
 	notExpired expiry = iota
-	mustAsk           // ask the origin before using it again
 	mayServe          // use it while the origin is asked
+	mustAsk           // ask the origin before using it again
 )
 
 // A Key is what a thing is kept under. Image and Source say whose it is, so that all that belongs to one

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -19,8 +20,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gofrs/flock"
+	"github.com/klauspost/compress/zstd"
 )
 
 // Disk is a Store and a [Keeper] in a directory.
@@ -32,24 +35,27 @@ import (
 //	epoch-E/SOURCE.G/HH/IMAGE/           all that is kept of one image
 //	    n-VERSION                        a name
 //	    o-SUM  d-SUM  c-SUM              an original, a derivative, a composite
-//	trash/                               what purges have hidden and nothing has freed yet
+//	trash/LIFE/                          what purges have hidden and nothing has freed yet
 //
 // SOURCE, IMAGE and VERSION are hashes, HH the first two digits of IMAGE, G the generation in which the source
-// was last deleted. So a purge of one image is one rename of its folder, and a purge of a source or of
-// everything is one small write: the paths in use change, and the old ones are freed later.
+// was last deleted, LIFE a word made up whenever the directory is opened. So a purge of one image is one
+// rename of its folder, and a purge of a source or of everything is one small write: the paths in use
+// change, and the old ones are freed later.
 //
 // # Why a crash cannot bring back what was purged
 //
 // A file is written beside its place, under the name of a temporary one, then renamed: it is whole or
 // absent. A purge is acknowledged when its rename, and the directories it was between, or the generations
-// file, are synced. A generations file that is missing or damaged begins a new epoch, in which nothing
-// of before can be found: it all counts as purged. Everything read is checked, by length and checksum; what is
-// not whole is a miss, and removed.
+// file, are synced; the directory is synced even where the purge finds nothing, as what was there may
+// have been evicted and still be on the disk. A generations file that is missing or damaged begins a new
+// epoch, in which nothing of before can be found: it all counts as purged. Everything read is checked, by
+// length and checksum; what is not whole is a miss, and removed.
 //
 // All methods are safe for concurrent use.
 type Disk struct {
 	dir   string
 	epoch string // of the folder, below dir
+	life  string // in the names of temporary files, and of the folder in trash
 	opts  DiskOptions
 	lock  *flock.Flock
 
@@ -58,18 +64,32 @@ type Disk struct {
 	unsaved  atomic.Bool // the last SaveGenerations failed: no name is saved, as its generation may come again
 
 	// images holds one lock for many images: it is held while a file takes its place in an image's
-	// folder, and while the folder is hidden.
+	// folder or leaves it, and while the folder is hidden.
 	images [256]sync.Mutex
 
-	names chan nameWrite
-	stop  chan struct{}
-	full  chan struct{} // there may be something to evict
-	work  sync.WaitGroup
+	// account guards counted and all, and is held to read while a file comes or goes and bytes is put
+	// right: so a file is counted once, by who put it there or by who counts what was there before.
+	// It is taken after a lock of images.
+	account sync.RWMutex
+	counted string // the folders of images up to this one, "SOURCE.G/HH", are in bytes
+	all     bool   // all folders are
+	bytes   atomic.Int64
 
-	closing sync.RWMutex // guards closed, and sends on names
+	queue     chan Name
+	waiting   sync.Mutex          // guards unwritten
+	unwritten map[Name]*nameWrite // names in queue or being written; a later one takes the place of an earlier
+
+	open context.Context // until Close
+	stop context.CancelFunc
+	full chan struct{} // there may be something to evict
+	work sync.WaitGroup
+
+	closing sync.RWMutex // guards closed; held to read while the directory is used
 	closed  bool
 
-	bytes    atomic.Int64
+	zip   func() *zstd.Encoder
+	unzip func() *zstd.Decoder
+
 	trashed  atomic.Int64 // numbers the folders in trash
 	damaged  atomic.Int64
 	faults   atomic.Int64
@@ -111,12 +131,13 @@ type DiskStats struct {
 }
 
 type nameWrite struct {
-	n     Name
 	e     *Entry
 	valid func() bool
 }
 
 const blockSize = 4096
+
+var errClosed = errors.New("cache: the disk cache is closed")
 
 // OpenDisk opens the cache in dir, and makes it where there is none. A directory that another process
 // has open is an error.
@@ -125,31 +146,40 @@ func OpenDisk(dir string, o *DiskOptions) (*Disk, error) {
 		o = new(DiskOptions)
 	}
 	d := &Disk{
-		dir:   dir,
-		opts:  *o,
-		names: make(chan nameWrite, 1024),
-		stop:  make(chan struct{}),
-		full:  make(chan struct{}, 1),
+		dir:       dir,
+		life:      strings.ToLower(rand.Text()[:13]),
+		opts:      *o,
+		queue:     make(chan Name, 1024),
+		unwritten: make(map[Name]*nameWrite),
+		full:      make(chan struct{}, 1),
+		zip:       sync.OnceValue(newZstdWriter),
+		unzip:     sync.OnceValue(newZstdReader),
 	}
+	d.open, d.stop = context.WithCancel(context.Background())
 	d.opts.MaxBytes = orDefault(d.opts.MaxBytes, 10<<30)
 	d.opts.Logger = cmp.Or(d.opts.Logger, slog.New(slog.DiscardHandler))
-	if err := os.MkdirAll(filepath.Join(dir, "trash"), 0o700); err != nil {
+	if err := os.MkdirAll(d.trash(), 0o700); err != nil {
 		return nil, fmt.Errorf("cache: %w", err)
 	}
 	d.lock = flock.New(filepath.Join(dir, "LOCK"))
-	switch ok, err := d.lock.TryLock(); {
+	ok, err := d.lock.TryLock()
+	switch {
 	case err != nil:
-		return nil, fmt.Errorf("cache: locking %s: %w", dir, err)
+		err = fmt.Errorf("cache: locking %s: %w", dir, err)
 	case !ok:
-		return nil, fmt.Errorf("cache: %s is in use by another process", dir)
+		err = fmt.Errorf("cache: %s is in use by another process", dir)
+	default:
+		if err = d.loadGenerations(); err != nil {
+			err = errors.Join(fmt.Errorf("cache: %w", err), d.lock.Unlock())
+		}
 	}
-	if err := d.loadGenerations(); err != nil {
-		d.lock.Unlock()
-		return nil, fmt.Errorf("cache: %w", err)
+	if err != nil {
+		d.stop()
+		os.Remove(d.trash())
+		return nil, err
 	}
-	opened := time.Now()
 	d.work.Go(d.writeNames)
-	d.work.Go(func() { d.tidy(opened) })
+	d.work.Go(d.tidy)
 	d.work.Go(d.evictLoop)
 	return d, nil
 }
@@ -167,12 +197,24 @@ func (d *Disk) Close() error {
 		return nil
 	}
 	d.closed = true
-	close(d.names)
-	close(d.stop)
+	close(d.queue)
+	d.stop()
 	d.closing.Unlock()
 	d.work.Wait()
 	return d.lock.Unlock()
 }
+
+// use reports whether d is open. Where it is, it stays so until done is called.
+func (d *Disk) use() (done func(), open bool) {
+	d.closing.RLock()
+	if d.closed {
+		d.closing.RUnlock()
+		return nil, false
+	}
+	return d.closing.RUnlock, true
+}
+
+func (d *Disk) trash() string { return filepath.Join(d.dir, "trash", d.life) }
 
 // generationsFile is the form of the file of that name: a line of JSON, and a line with its SHA-256.
 type generationsFile struct {
@@ -183,27 +225,76 @@ type generationsFile struct {
 
 const generationsFormat = 1
 
-func (d *Disk) loadGenerations() error {
-	data, err := os.ReadFile(filepath.Join(d.dir, "generations"))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	line, sum, _ := strings.Cut(string(data), "\n")
-	var f generationsFile
-	if len(data) > 0 {
-		if DigestOf([]byte(line)).String() != strings.TrimSpace(sum) || json.Unmarshal([]byte(line), &f) != nil || f.Format != generationsFormat {
-			d.damaged.Add(1)
-			d.opts.Logger.Warn("the cache's generations file is damaged: everything counts as purged", "dir", d.dir)
-			f = generationsFile{}
+func (f *generationsFile) encode() ([]byte, error) {
+	for source := range f.Generations.Sources {
+		if !utf8.ValidString(source) {
+			return nil, fmt.Errorf("cache: the name of a source is not UTF-8: %q", source)
 		}
 	}
-	d.epoch = f.Epoch
-	d.gens.Store(&f.Generations)
-	if d.epoch != "" {
+	line, err := json.Marshal(f)
+	if err != nil {
+		return nil, err
+	}
+	return fmt.Appendf(nil, "%s\n%s\n", line, DigestOf(line)), nil
+}
+
+func (f *generationsFile) decode(data []byte) error {
+	line, sum, _ := strings.Cut(string(data), "\n")
+	if sum != DigestOf([]byte(line)).String()+"\n" {
+		return errDamaged
+	}
+	if err := json.Unmarshal([]byte(line), f); err != nil {
+		return err
+	}
+	if f.Format != generationsFormat || f.Epoch == "" {
+		return fmt.Errorf("cache: generations of format %d", f.Format)
+	}
+	return nil
+}
+
+func (d *Disk) loadGenerations() error {
+	data, err := os.ReadFile(filepath.Join(d.dir, "generations"))
+	missing := errors.Is(err, fs.ErrNotExist)
+	if err != nil && !missing {
+		return err
+	}
+	var f generationsFile
+	if !missing && f.decode(data) == nil {
+		d.epoch = f.Epoch
+		d.gens.Store(&f.Generations)
 		return nil
 	}
+
+	// A new epoch, in which nothing of an earlier one can be found.
+	g := new(Generations)
+	if last, used := d.lastGeneration(); used || !missing {
+		d.damaged.Add(1)
+		d.opts.Logger.Warn("the cache's generations file is missing or damaged: everything counts as purged", "dir", d.dir)
+		g.Seq = last + 1
+		g.All.Delete = g.Seq
+	}
 	d.epoch = "epoch-" + strings.ToLower(rand.Text())
-	return d.SaveGenerations(&f.Generations)
+	return d.saveGenerations(g)
+}
+
+// lastGeneration reads the newest generation that the names of folders tell of, and whether there are
+// any folders.
+func (d *Disk) lastGeneration() (last uint64, used bool) {
+	top, _ := os.ReadDir(d.dir)
+	for _, epoch := range top {
+		if !strings.HasPrefix(epoch.Name(), "epoch-") {
+			continue
+		}
+		used = true
+		sources, _ := os.ReadDir(filepath.Join(d.dir, epoch.Name()))
+		for _, s := range sources {
+			_, gen, _ := strings.Cut(s.Name(), ".")
+			if n, err := strconv.ParseUint(gen, 10, 63); err == nil {
+				last = max(last, n)
+			}
+		}
+	}
+	return last, used
 }
 
 // Generations implements [Keeper].
@@ -211,15 +302,23 @@ func (d *Disk) Generations() *Generations { return d.gens.Load() }
 
 // SaveGenerations implements [Keeper].
 func (d *Disk) SaveGenerations(g *Generations) error {
+	done, open := d.use()
+	if !open {
+		return errClosed
+	}
+	defer done()
+	return d.saveGenerations(g)
+}
+
+func (d *Disk) saveGenerations(g *Generations) error {
 	d.saveGens.Lock()
 	defer d.saveGens.Unlock()
-	line, err := json.Marshal(generationsFile{generationsFormat, d.epoch, *g})
-	if err != nil {
-		return err
+	f := generationsFile{generationsFormat, d.epoch, *g}
+	data, err := f.encode()
+	if err == nil {
+		err = d.replace(filepath.Join(d.dir, "generations"), data, true, nil)
 	}
-	sum := DigestOf(line).String()
-	path := filepath.Join(d.dir, "generations")
-	if err := d.replace(path, append(append(line, '\n'), sum+"\n"...), true, nil); err != nil {
+	if err != nil {
 		d.unsaved.Store(true)
 		d.fault("saving generations", err)
 		return err
@@ -229,15 +328,20 @@ func (d *Disk) SaveGenerations(g *Generations) error {
 	return nil
 }
 
+const tempPrefix = ".tmp-"
+
+func isTemp(name string) bool { return strings.HasPrefix(name, tempPrefix) }
+
 // replace puts data at path in one step: temp beside it, write, sync, close, rename, sync the directory.
 // commit, where given, does the rename under its own conditions; it reports whether it did.
 func (d *Disk) replace(path string, data []byte, durable bool, commit func(temp string) (bool, error)) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
+	f, err := os.CreateTemp(filepath.Dir(path), tempPrefix+d.life+"-*")
 	if err != nil {
 		return err
 	}
+	placed := false
 	defer func() {
-		if err != nil {
+		if !placed {
 			os.Remove(f.Name())
 		}
 	}()
@@ -251,18 +355,20 @@ func (d *Disk) replace(path string, data []byte, durable bool, commit func(temp 
 	if err != nil {
 		return err
 	}
-	if commit == nil {
-		err = os.Rename(f.Name(), path)
+	if commit != nil {
+		placed, err = commit(f.Name())
 	} else {
-		var did bool
-		if did, err = commit(f.Name()); err == nil && !did {
-			return os.Remove(f.Name())
-		}
+		err = os.Rename(f.Name(), path)
+		placed = err == nil
 	}
-	if err != nil || !durable {
+	if !placed || !durable {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	err = syncDir(filepath.Dir(path))
+	if commit != nil && errors.Is(err, fs.ErrNotExist) {
+		return nil // a purge came after it
+	}
+	return err
 }
 
 func syncDir(dir string) error {
@@ -299,28 +405,25 @@ var kindLetters = [...]string{Original: "o", Derivative: "d", Composite: "c"}
 
 func (k Key) file() string { return kindLetters[k.Kind] + "-" + k.Sum.String() }
 
-// thingHeader is the JSON in front of a thing's bytes. What the file's name has hashed is here in full,
-// so that a file says what it is.
-type thingHeader struct {
-	Source string              `json:"source"`
-	Image  string              `json:"image"`
-	Header map[string][]string `json:"header"`
-	Zstd   bool                `json:"zstd,omitempty"`
-}
-
 // Get implements [Store].
 func (d *Disk) Get(_ context.Context, k Key) (*Thing, error) {
+	done, open := d.use()
+	if !open {
+		return nil, ErrNotFound
+	}
+	defer done()
 	path := filepath.Join(d.folder(k.Source, k.Image), k.file())
-	var h thingHeader
+	var h fileHeader
 	body, err := d.read(path, &h)
 	if err != nil {
 		return nil, err
 	}
-	if h.Source != k.Source || h.Image != k.Image {
+	if h.Source != k.Source || h.Image != k.Image || h.File != k.file() {
+		d.discard(path)
 		return nil, ErrNotFound
 	}
 	if h.Zstd {
-		if body, err = decompress(body); err != nil {
+		if body, err = d.unzip().DecodeAll(body, nil); err != nil {
 			d.discard(path)
 			return nil, ErrNotFound
 		}
@@ -329,8 +432,8 @@ func (d *Disk) Get(_ context.Context, k Key) (*Thing, error) {
 }
 
 // read reads a file of this cache, and its header into h. A file that is not whole is removed.
-func (d *Disk) read(path string, h any) ([]byte, error) {
-	data, err := os.ReadFile(path)
+func (d *Disk) read(path string, h *fileHeader) ([]byte, error) {
+	data, err := readFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, ErrNotFound
@@ -343,70 +446,86 @@ func (d *Disk) read(path string, h any) ([]byte, error) {
 		d.discard(path)
 		return nil, ErrNotFound
 	}
-	d.touch(path)
 	return body, nil
+}
+
+// readFile reads a file, and tells the eviction that it is in use. Once in ten minutes is exact enough.
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	data := make([]byte, info.Size())
+	n, err := io.ReadFull(f, data)
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		return nil, err
+	}
+	if now := time.Now(); now.Sub(info.ModTime()) > 10*time.Minute {
+		os.Chtimes(path, now, now)
+	}
+	return data[:n], nil
 }
 
 // discard removes a file that is not what it should be.
 func (d *Disk) discard(path string) {
 	d.damaged.Add(1)
-	d.remove(path)
-}
-
-// touch tells the eviction that a file is in use. Once in ten minutes is exact enough.
-func (d *Disk) touch(path string) {
-	now := time.Now()
-	if info, err := os.Stat(path); err == nil && now.Sub(info.ModTime()) > 10*time.Minute {
-		os.Chtimes(path, now, now)
+	if err := d.remove(path); err != nil {
+		d.fault("removing a damaged file", err)
 	}
 }
 
 // Put implements [Store].
 func (d *Disk) Put(_ context.Context, k Key, t *Thing, valid func() bool) error {
-	h := thingHeader{k.Source, k.Image, t.Header, false}
+	done, open := d.use()
+	if !open {
+		return errClosed
+	}
+	defer done()
+	if _, err := os.Stat(filepath.Join(d.folder(k.Source, k.Image), k.file())); err == nil {
+		return nil // it cannot be another thing
+	}
+	h := fileHeader{Source: k.Source, Image: k.Image, File: k.file(), Header: t.Header}
 	body := t.Body
 	if compressible(t.Header.Get("Content-Type")) {
-		if z := compress(body); len(z) < len(body)*9/10 {
+		if z := d.zip().EncodeAll(body, nil); len(z) < len(body)*9/10 {
 			body, h.Zstd = z, true
 		}
 	}
-	folder := d.folder(k.Source, k.Image)
-	if _, err := os.Stat(filepath.Join(folder, k.file())); err == nil {
-		return nil // it cannot be another thing
-	}
-	return d.place(folder, k.file(), h, body, d.opts.Durable == DurableAll, valid)
+	return d.place(h, body, d.opts.Durable == DurableAll, valid)
 }
 
-// place writes a file into an image's folder.
-func (d *Disk) place(folder, name string, header any, body []byte, durable bool, valid func() bool) error {
-	data, err := encodeEntry(header, body)
+// place writes a file into its image's folder.
+func (d *Disk) place(h fileHeader, body []byte, durable bool, valid func() bool) error {
+	source, image := h.Source, h.Image
+	data, err := encodeEntry(&h, body)
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(folder, 0o700); err != nil {
-		d.fault("making a folder", err)
-		return err
-	}
-	path := filepath.Join(folder, name)
-	err = d.replace(path, data, durable, func(temp string) (bool, error) {
-		mu := d.imageLock(folder)
-		mu.Lock()
-		defer mu.Unlock()
-		if valid != nil && !valid() {
-			return false, nil
+	// The folder may be hidden at any moment, by a purge, or removed by the eviction while it is empty.
+	// What is still valid then is written again.
+	for range 3 {
+		folder := d.folder(source, image)
+		if err = os.MkdirAll(folder, 0o700); err != nil {
+			break
 		}
-		var before int64
-		if info, err := os.Lstat(path); err == nil {
-			before = blocks(info.Size())
+		path := filepath.Join(folder, h.File)
+		err = d.replace(path, data, durable, func(temp string) (bool, error) {
+			mu := d.imageLock(folder)
+			mu.Lock()
+			defer mu.Unlock()
+			if valid != nil && !valid() || folder != d.folder(source, image) {
+				return false, nil
+			}
+			return d.moveIn(temp, path, int64(len(data)))
+		})
+		if !errors.Is(err, fs.ErrNotExist) {
+			break
 		}
-		if err := os.Rename(temp, path); err != nil {
-			return false, err
-		}
-		d.grow(blocks(int64(len(data))) - before)
-		return true, nil
-	})
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // the folder was hidden meanwhile: a purge
 	}
 	if err != nil {
 		d.fault("writing", err)
@@ -414,71 +533,133 @@ func (d *Disk) place(folder, name string, header any, body []byte, durable bool,
 	return err
 }
 
-func blocks(size int64) int64 { return max(1, (size+blockSize-1)/blockSize) * blockSize }
-
-// nameHeader is a name as it is on disk.
-type nameHeader struct {
-	Source  string `json:"source"`
-	Image   string `json:"image"`
-	Version string `json:"version"`
-	Gen     uint64 `json:"gen"`
-	Entry   Entry  `json:"entry"`
+// moveIn gives a file of so many bytes its place. The caller holds the image's lock.
+func (d *Disk) moveIn(temp, path string, size int64) (bool, error) {
+	d.account.RLock()
+	defer d.account.RUnlock()
+	var before int64
+	if info, err := os.Lstat(path); err == nil {
+		before = blocks(info.Size())
+	}
+	if err := os.Rename(temp, path); err != nil {
+		return false, err
+	}
+	if d.accounted(filepath.Dir(path)) {
+		d.grow(blocks(size) - before)
+	}
+	return true, nil
 }
+
+func blocks(size int64) int64 { return max(1, (size+blockSize-1)/blockSize) * blockSize }
 
 func nameFile(version string) string { return "n-" + hash16(version) }
 
 // LoadName implements [Keeper].
 func (d *Disk) LoadName(n Name) *Entry {
-	var h nameHeader
-	if _, err := d.read(filepath.Join(d.folder(n.Source, n.Image), nameFile(n.Version)), &h); err != nil {
+	done, open := d.use()
+	if !open {
 		return nil
 	}
-	if (Name{h.Source, h.Image, h.Version}) != n {
+	defer done()
+	d.waiting.Lock()
+	w := d.unwritten[n]
+	d.waiting.Unlock()
+	if w != nil && isValid(w.valid) {
+		return w.e
+	}
+	path := filepath.Join(d.folder(n.Source, n.Image), nameFile(n.Version))
+	var h fileHeader
+	if _, err := d.read(path, &h); err != nil {
 		return nil
 	}
-	h.Entry.gen = h.Gen
-	return &h.Entry
+	if (Name{h.Source, h.Image, h.Version}) != n || h.Entry == nil {
+		d.discard(path)
+		return nil
+	}
+	h.Entry.Header = h.Header
+	return h.Entry
 }
+
+func isValid(valid func() bool) bool { return valid == nil || valid() }
 
 // SaveName implements [Keeper]. It is written behind, unless much waits already.
 func (d *Disk) SaveName(n Name, e *Entry, valid func() bool) error {
-	d.closing.RLock()
-	defer d.closing.RUnlock()
-	if d.closed {
-		return errors.New("cache: closed")
+	done, open := d.use()
+	if !open {
+		return errClosed
 	}
-	w := nameWrite{n, e, valid}
+	defer done()
+	d.waiting.Lock()
+	_, queued := d.unwritten[n]
+	d.unwritten[n] = &nameWrite{e, valid}
+	d.waiting.Unlock()
+	if queued {
+		return nil // whoever writes the earlier one writes this one
+	}
 	select {
-	case d.names <- w:
+	case d.queue <- n:
 		return nil
 	default:
-		return d.saveName(w)
+		return d.writeName(n)
 	}
 }
 
 func (d *Disk) writeNames() {
-	for w := range d.names {
-		_ = d.saveName(w) // counted and logged there
+	for n := range d.queue {
+		_ = d.writeName(n) // counted and logged there
 	}
 }
 
-func (d *Disk) saveName(w nameWrite) error {
-	if d.unsaved.Load() || !w.valid() {
+// writeName writes what waits to be written of n, until nothing does.
+func (d *Disk) writeName(n Name) error {
+	for {
+		d.waiting.Lock()
+		w := d.unwritten[n]
+		d.waiting.Unlock()
+		err := d.saveName(n, w)
+		d.waiting.Lock()
+		last := d.unwritten[n] == w
+		if last {
+			delete(d.unwritten, n)
+		}
+		d.waiting.Unlock()
+		if last {
+			return err
+		}
+	}
+}
+
+func (d *Disk) saveName(n Name, w *nameWrite) error {
+	if d.unsaved.Load() || !isValid(w.valid) {
 		return nil
 	}
-	h := nameHeader{w.n.Source, w.n.Image, w.n.Version, w.e.gen, *w.e}
-	return d.place(d.folder(w.n.Source, w.n.Image), nameFile(w.n.Version), h, nil, d.opts.Durable != DurablePurges, w.valid)
+	e := *w.e
+	h := fileHeader{Source: n.Source, Image: n.Image, File: nameFile(n.Version), Header: e.Header, Version: n.Version, Entry: &e}
+	e.Header = nil
+	return d.place(h, nil, d.opts.Durable != DurablePurges, w.valid)
 }
 
 // Hide implements [Keeper].
 func (d *Disk) Hide(source, image string, namesOnly bool) error {
+	done, open := d.use()
+	if !open {
+		return errClosed
+	}
+	defer done()
 	folder := d.folder(source, image)
 	mu := d.imageLock(folder)
 	mu.Lock()
 	defer mu.Unlock()
-	err := d.hide(folder, namesOnly)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	hide := d.toTrash
+	if namesOnly {
+		hide = d.removeNames
+	}
+	err := hide(folder)
+	if err == nil {
+		// Also where nothing was found: what the eviction has removed may still be on the disk.
+		if err = syncDir(filepath.Dir(folder)); errors.Is(err, fs.ErrNotExist) {
+			return nil // nothing of these images was ever kept
+		}
 	}
 	if err != nil {
 		d.fault("purging", err)
@@ -486,42 +667,76 @@ func (d *Disk) Hide(source, image string, namesOnly bool) error {
 	return err
 }
 
-func (d *Disk) hide(folder string, namesOnly bool) error {
-	if !namesOnly {
-		if err := d.toTrash(folder); err != nil {
+// removeNames removes the names in a folder. The caller holds the image's lock.
+func (d *Disk) removeNames(folder string) error {
+	files, err := os.ReadDir(folder)
+	for _, f := range files {
+		if strings.HasPrefix(f.Name(), "n-") {
+			err = errors.Join(err, d.removeLocked(filepath.Join(folder, f.Name())))
+		}
+	}
+	if err == nil {
+		err = syncDir(folder)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// toTrash moves a folder out of the way. Its last element stays the beginning of its new name, and the
+// new name tells whether its files are on the account. The caller holds the image's lock.
+func (d *Disk) toTrash(folder string) error {
+	d.account.RLock()
+	name := fmt.Sprintf("%s.%d", filepath.Base(folder), d.trashed.Add(1))
+	if !d.accounted(folder) {
+		name += uncountedSuffix
+	}
+	err := os.Rename(folder, filepath.Join(d.trash(), name))
+	d.account.RUnlock()
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Lstat(folder); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		// It is the trash that is missing.
+		if err := os.MkdirAll(d.trash(), 0o700); err != nil {
 			return err
 		}
-		return errors.Join(syncDir(filepath.Dir(folder)), syncDir(filepath.Join(d.dir, "trash")))
+		err = os.Rename(folder, filepath.Join(d.trash(), name))
 	}
-	files, err := os.ReadDir(folder)
 	if err != nil {
 		return err
 	}
-	for _, f := range files {
-		if strings.HasPrefix(f.Name(), "n-") {
-			if err := d.remove(filepath.Join(folder, f.Name())); err != nil {
-				return err
-			}
-		}
-	}
-	return syncDir(folder)
+	return syncDir(d.trash())
 }
 
-// toTrash moves a folder out of the way. Its last element stays the beginning of its new name.
-func (d *Disk) toTrash(folder string) error {
-	name := fmt.Sprintf("%s.%d", filepath.Base(folder), d.trashed.Add(1))
-	return os.Rename(folder, filepath.Join(d.dir, "trash", name))
-}
+const uncountedSuffix = ".uncounted"
 
 // Remove implements [Store]: it frees what Hide has hidden.
 func (d *Disk) Remove(ctx context.Context, source, image string) (Removed, error) {
-	hidden, err := filepath.Glob(filepath.Join(d.dir, "trash", filepath.Base(d.folder(source, image))+".*"))
-	if err != nil {
-		return Removed{}, err
+	done, open := d.use()
+	if !open {
+		return Removed{}, errClosed
 	}
-	var r Removed
-	for _, folder := range hidden {
-		if err := d.free(ctx, folder, &r); err != nil {
+	defer done()
+	prefix := filepath.Base(d.folder(source, image)) + "."
+	return d.emptyTrash(ctx, func(name string) bool { return strings.HasPrefix(name, prefix) })
+}
+
+// emptyTrash frees some of what was hidden since the directory was opened.
+func (d *Disk) emptyTrash(ctx context.Context, which func(name string) bool) (r Removed, err error) {
+	hidden, err := os.ReadDir(d.trash())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		d.fault("freeing", err)
+		return r, err
+	}
+	for _, f := range hidden {
+		if !which(f.Name()) {
+			continue
+		}
+		counted := !strings.HasSuffix(f.Name(), uncountedSuffix)
+		remove := func(path string) error { return d.unlink(path, counted) }
+		if err := d.free(ctx, filepath.Join(d.trash(), f.Name()), remove, &r); err != nil {
 			return r, err
 		}
 	}
@@ -530,10 +745,20 @@ func (d *Disk) Remove(ctx context.Context, source, image string) (Removed, error
 
 // RemoveAll implements [Store]: it frees what SaveGenerations has made unreachable.
 func (d *Disk) RemoveAll(ctx context.Context, source string) (Removed, error) {
+	done, open := d.use()
+	if !open {
+		return Removed{}, errClosed
+	}
+	defer done()
+	return d.freeUnreachable(ctx, source)
+}
+
+func (d *Disk) freeUnreachable(ctx context.Context, source string) (Removed, error) {
 	var r Removed
 	epoch := filepath.Join(d.dir, d.epoch)
 	folders, err := os.ReadDir(epoch)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		d.fault("freeing", err)
 		return r, err
 	}
 	g := d.gens.Load()
@@ -551,41 +776,81 @@ func (d *Disk) RemoveAll(ctx context.Context, source string) (Removed, error) {
 		if err != nil || n >= current || source != "" && hash != hash16(source) {
 			continue
 		}
-		if err := d.free(ctx, filepath.Join(epoch, f.Name()), &r); err != nil {
+		if err := d.free(ctx, filepath.Join(epoch, f.Name()), d.remove, &r); err != nil {
 			return r, err
 		}
 	}
 	return r, nil
 }
 
-// free removes a folder and counts what was in it.
-func (d *Disk) free(ctx context.Context, folder string, r *Removed) error {
-	err := filepath.WalkDir(folder, func(path string, f fs.DirEntry, err error) error {
-		if err != nil || f.IsDir() {
-			return cmp.Or(ctx.Err(), err)
-		}
-		info, err := f.Info()
-		if err != nil {
-			return err
-		}
-		for k, letter := range kindLetters {
-			if strings.HasPrefix(f.Name(), letter+"-") {
-				r.add(Kind(k), info.Size())
-			}
-		}
-		return d.remove(path)
-	})
-	if err == nil {
-		err = os.RemoveAll(folder)
-	}
+// free removes all below path and counts it.
+func (d *Disk) free(ctx context.Context, path string, remove func(path string) error, r *Removed) error {
+	err := d.freeTree(ctx, path, remove, r)
 	if err != nil && ctx.Err() == nil {
 		d.fault("freeing", err)
 	}
 	return err
 }
 
-// remove removes one file, and takes it off the account.
+func (d *Disk) freeTree(ctx context.Context, path string, remove func(path string) error, r *Removed) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	files, err := os.ReadDir(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		below := filepath.Join(path, f.Name())
+		if f.IsDir() {
+			if err := d.freeTree(ctx, below, remove, r); err != nil {
+				return err
+			}
+			continue
+		}
+		info, infoErr := f.Info()
+		if err := remove(below); err != nil {
+			return err
+		}
+		if k, ok := kindOf(f.Name()); ok && infoErr == nil {
+			r.add(k, info.Size())
+		}
+	}
+	// Where something has arrived meanwhile, it stays for the next time.
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return nil
+}
+
+func kindOf(file string) (Kind, bool) {
+	for k, letter := range kindLetters {
+		if strings.HasPrefix(file, letter+"-") {
+			return Kind(k), true
+		}
+	}
+	return 0, false
+}
+
+// remove removes a file in an image's folder, and takes it off the account.
 func (d *Disk) remove(path string) error {
+	mu := d.imageLock(filepath.Dir(path))
+	mu.Lock()
+	defer mu.Unlock()
+	return d.removeLocked(path)
+}
+
+// removeLocked is remove for callers that hold the image's lock.
+func (d *Disk) removeLocked(path string) error {
+	d.account.RLock()
+	defer d.account.RUnlock()
+	return d.unlink(path, d.accounted(filepath.Dir(path)))
+}
+
+func (d *Disk) unlink(path string, accounted bool) error {
 	info, err := os.Lstat(path)
 	if err == nil {
 		err = os.Remove(path)
@@ -593,7 +858,7 @@ func (d *Disk) remove(path string) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err == nil {
+	if err == nil && accounted && !isTemp(filepath.Base(path)) {
 		d.bytes.Add(-blocks(info.Size()))
 	}
 	return err

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"hash/crc32"
+	"net/http"
+	"net/url"
 	"strings"
-	"sync"
+	"unicode/utf8"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -30,7 +32,71 @@ var (
 	errDamaged = errors.New("cache: not a whole entry")
 )
 
-func encodeEntry(header any, body []byte) ([]byte, error) {
+// fileHeader is the JSON in front of a file's body. What the path has hashed is here in full, and so is
+// the file's own name, so that a file says what it is and counts for nothing elsewhere.
+type fileHeader struct {
+	Source  string      `json:"source"`
+	Image   string      `json:"image"`
+	File    string      `json:"file"`
+	Header  http.Header `json:"header"`
+	Zstd    bool        `json:"zstd,omitempty"`    // the body is compressed
+	Escaped bool        `json:"escaped,omitempty"` // see escape
+
+	Version string `json:"version,omitempty"` // of a name
+	Entry   *Entry `json:"entry,omitempty"`   // of a name; its header is the one above
+}
+
+// escape makes h fit for JSON, which can hold no string that is not UTF-8. Paths and header fields are
+// bytes, and have to come back as they were.
+func (h *fileHeader) escape() {
+	valid := utf8.ValidString(h.Source) && utf8.ValidString(h.Image) && utf8.ValidString(h.Version)
+	for k, vs := range h.Header {
+		valid = valid && utf8.ValidString(k)
+		for _, v := range vs {
+			valid = valid && utf8.ValidString(v)
+		}
+	}
+	if !valid {
+		h.Escaped = true
+		h.each(func(s string) (string, error) { return url.PathEscape(s), nil })
+	}
+}
+
+func (h *fileHeader) unescape() error {
+	if !h.Escaped {
+		return nil
+	}
+	return h.each(url.PathUnescape)
+}
+
+// each replaces every string of h that may be anything.
+func (h *fileHeader) each(f func(string) (string, error)) error {
+	var errs []error
+	do := func(s string) string {
+		s, err := f(s)
+		errs = append(errs, err)
+		return s
+	}
+	h.Source, h.Image, h.Version = do(h.Source), do(h.Image), do(h.Version)
+	if h.Header != nil {
+		header := make(http.Header, len(h.Header))
+		for k, vs := range h.Header {
+			var list []string
+			if vs != nil {
+				list = make([]string, len(vs))
+			}
+			for i, v := range vs {
+				list[i] = do(v)
+			}
+			header[do(k)] = list
+		}
+		h.Header = header
+	}
+	return errors.Join(errs...)
+}
+
+func encodeEntry(header *fileHeader, body []byte) ([]byte, error) {
+	header.escape()
 	h, err := json.Marshal(header)
 	if err != nil {
 		return nil, err
@@ -45,8 +111,8 @@ func encodeEntry(header any, body []byte) ([]byte, error) {
 	return append(b, body...), nil
 }
 
-// decodeEntry checks b and returns the body, which is part of b.
-func decodeEntry(b []byte, header any) ([]byte, error) {
+// decodeEntry checks b, reads its header into header and returns the body, which is part of b.
+func decodeEntry(b []byte, header *fileHeader) ([]byte, error) {
 	if len(b) < entryPrefix || string(b[:8]) != entryMagic {
 		return nil, errDamaged
 	}
@@ -59,7 +125,7 @@ func decodeEntry(b []byte, header any) ([]byte, error) {
 	if crc32.Checksum(h, castagnoli) != binary.BigEndian.Uint32(b[20:]) || crc32.Checksum(body, castagnoli) != binary.BigEndian.Uint32(b[24:]) {
 		return nil, errDamaged
 	}
-	if json.Unmarshal(h, header) != nil {
+	if json.Unmarshal(h, header) != nil || header.unescape() != nil {
 		return nil, errDamaged
 	}
 	return body, nil
@@ -68,7 +134,7 @@ func decodeEntry(b []byte, header any) ([]byte, error) {
 // compressible reports whether a body of this type is worth compressing. Most pictures are compressed already.
 func compressible(contentType string) bool {
 	t, _, _ := strings.Cut(contentType, ";")
-	switch t {
+	switch strings.ToLower(strings.TrimSpace(t)) {
 	case "image/bmp", "image/svg+xml", "image/tiff", "image/x-icon", "application/json":
 		return true
 	}
@@ -76,22 +142,18 @@ func compressible(contentType string) bool {
 }
 
 // Both are safe for concurrent use; neither starts a goroutine until it is used as a stream.
-var (
-	zstdWriter = sync.OnceValue(func() *zstd.Encoder {
-		e, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
-		if err != nil {
-			panic(err) // the options above are valid
-		}
-		return e
-	})
-	zstdReader = sync.OnceValue(func() *zstd.Decoder {
-		d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(1<<30))
-		if err != nil {
-			panic(err)
-		}
-		return d
-	})
-)
+func newZstdWriter() *zstd.Encoder {
+	e, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		panic(err) // the options above are valid
+	}
+	return e
+}
 
-func compress(b []byte) []byte            { return zstdWriter().EncodeAll(b, nil) }
-func decompress(b []byte) ([]byte, error) { return zstdReader().DecodeAll(b, nil) }
+func newZstdReader() *zstd.Decoder {
+	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(1<<30))
+	if err != nil {
+		panic(err)
+	}
+	return d
+}

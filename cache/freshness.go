@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -64,6 +65,9 @@ func (l Lifetime) withDefaults() Lifetime {
 	l.Negative = orDefault(l.Negative, defaultNegative)
 	l.Failure = min(orDefault(l.Failure, defaultFailure), l.Negative)
 	l.StaleIfError = max(0, orDefault(l.StaleIfError, defaultStaleIfError))
+	for _, d := range []*time.Duration{&l.Value, &l.Default, &l.Negative, &l.Failure, &l.StaleIfError} {
+		*d = min(max(0, *d), forever)
+	}
 	return l
 }
 
@@ -91,23 +95,17 @@ type Freshness struct {
 func freshnessOf(status int, h http.Header, sent, arrived time.Time, l Lifetime) Freshness {
 	f := Freshness{InitialAge: initialAge(h, sent, arrived), StaleIfError: l.StaleIfError}
 
-	field, targeted := h.Values("Cdn-Cache-Control"), true
-	if len(field) == 0 {
-		field, targeted = h.Values("Cache-Control"), false
+	cc, forbidden, err := directives(h.Values("Cdn-Cache-Control"))
+	targeted := cc != nil && err == nil || forbidden
+	if !targeted {
+		// A targeted field that is empty or cannot be read counts as absent (RFC 9213 section 2.1).
+		cc, forbidden, err = directives(h.Values("Cache-Control"))
 	}
-	all := strings.Join(field, ", ")
-	cc, err := cacheobject.ParseResponseCacheControl(all)
+	f.NoStore = forbidden
+	if cc == nil {
+		cc = &cacheobject.ResponseCacheDirectives{MaxAge: -1, SMaxAge: -1, StaleIfError: -1, StaleWhileRevalidate: -1}
+	}
 	explicit := true
-	switch {
-	case err != nil:
-		// What cannot be read is stale (RFC 9111 section 4.2.1), and not stored where it may have
-		// been meant to forbid that.
-		low := strings.ToLower(all)
-		f.NoStore = strings.Contains(low, "no-store") || strings.Contains(low, "private")
-		cc = &cacheobject.ResponseCacheDirectives{MaxAge: 0, SMaxAge: -1, StaleIfError: -1, StaleWhileRevalidate: -1}
-	case cc.NoStore || cc.PrivatePresent:
-		f.NoStore = true
-	}
 	switch {
 	case err != nil || cc.NoCachePresent && len(cc.NoCache) == 0:
 		f.Lifetime = 0
@@ -126,8 +124,8 @@ func freshnessOf(status int, h http.Header, sent, arrived time.Time, l Lifetime)
 	if cc.StaleIfError >= 0 {
 		f.StaleIfError = seconds(cc.StaleIfError)
 	}
-	if strings.TrimSpace(h.Get("Vary")) == "*" {
-		f.Lifetime = 0
+	if varies(h) {
+		f.Lifetime, f.StaleWhileRevalidate, f.StaleIfError = 0, 0, 0
 	}
 
 	switch l.Policy {
@@ -157,6 +155,35 @@ func freshnessOf(status int, h http.Header, sent, arrived time.Time, l Lifetime)
 	return f
 }
 
+// directives reads Cache-Control or a field like it; nil where there is none. forbidden says that the answer must not
+// be stored, and err that the field cannot be read, so that the answer is stale (RFC 9111 section 4.2.1).
+func directives(field []string) (cc *cacheobject.ResponseCacheDirectives, forbidden bool, err error) {
+	all := strings.Join(field, ", ")
+	if strings.Trim(all, " \t,") == "" {
+		return nil, false, nil
+	}
+	cc, err = cacheobject.ParseResponseCacheControl(all)
+	if err != nil {
+		// Not stored where it may have been meant to forbid that.
+		low := strings.ToLower(all)
+		return nil, strings.Contains(low, "no-store") || strings.Contains(low, "private"), err
+	}
+	// In no-cache=a,no-store, without quotes, all that follows is taken for the names of fields.
+	return cc, cc.NoStore || cc.PrivatePresent || cc.NoCache["No-Store"] || cc.NoCache["Private"], nil
+}
+
+// varies reports whether no request can ever be known to match (RFC 9111 section 4.1).
+func varies(h http.Header) bool {
+	for _, field := range h.Values("Vary") {
+		for name := range strings.SplitSeq(field, ",") {
+			if strings.TrimSpace(name) == "*" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // initialAge is corrected_initial_age of RFC 9111 section 4.2.3.
 func initialAge(h http.Header, sent, arrived time.Time) time.Duration {
 	var apparent, claimed time.Duration
@@ -168,7 +195,8 @@ func initialAge(h http.Header, sent, arrived time.Time) time.Duration {
 	}
 	if v := h.Get("Age"); v != "" {
 		v, _, _ = strings.Cut(v, ",")
-		if n, err := strconv.ParseUint(strings.TrimSpace(v), 10, 63); err == nil {
+		// What is too large for a number comes back as the largest there is.
+		if n, err := strconv.ParseUint(strings.TrimSpace(v), 10, 63); err == nil || errors.Is(err, strconv.ErrRange) {
 			claimed = seconds(n) + max(0, arrived.Sub(sent))
 		}
 	}
@@ -209,7 +237,9 @@ func (e *Entry) state(now time.Time) state {
 	switch {
 	case e.stale == mustAsk:
 		return mustRevalidate
-	case e.stale == mayServe:
+	case e.stale == mayServe && !e.OK():
+		return mustRevalidate // a purge that keeps bytes keeps no failure
+	case e.stale == mayServe && over < 0:
 		return staleUsable
 	case over < 0:
 		return fresh
@@ -221,5 +251,6 @@ func (e *Entry) state(now time.Time) state {
 
 // usableOnError reports whether e may stand in for an origin that fails.
 func (e *Entry) usableOnError(now time.Time) bool {
-	return e.OK() && e.stale != mustAsk && e.Age(now)-e.Freshness.Lifetime < e.Freshness.StaleIfError
+	f := e.Freshness
+	return e.OK() && e.stale != mustAsk && e.Age(now)-f.Lifetime < max(f.StaleIfError, f.StaleWhileRevalidate)
 }

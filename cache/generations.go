@@ -49,9 +49,9 @@ func (g *Generations) expiry(source string, gen uint64) (gone bool, x expiry) {
 	case gen < p.Delete:
 		return true, notExpired
 	case gen < p.Revalidate:
-		return false, mustAsk
+		return false, Revalidate.expiry()
 	case gen < p.Stale:
-		return false, mayServe
+		return false, Stale.expiry()
 	}
 	return false, notExpired
 }
@@ -94,3 +94,11 @@ const (
 	Revalidate             // bytes stay, and are not served before the origin was asked
 	Stale                  // bytes stay, and are served while the origin is asked
 )
+
+// expiry is what a purge with m demands of what it leaves.
+func (m Mode) expiry() expiry {
+	if m == Stale {
+		return mayServe
+	}
+	return mustAsk
+}

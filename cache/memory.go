@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"hash/maphash"
 	"sync"
 
 	"github.com/dgraph-io/ristretto/v2"
@@ -15,7 +16,13 @@ import (
 // that an image's things can be found and freed.
 type Memory struct {
 	bytes int64
-	cache *ristretto.Cache[string, *held]
+	seed  maphash.Seed
+	cache *ristretto.Cache[uint64, *held] // by hash; what it returns is compared with the whole key
+
+	// open is held to read while cache is used. Ristretto panics, or waits for ever, where it is closed
+	// meanwhile.
+	open   sync.RWMutex
+	closed bool
 
 	mu    sync.Mutex // guards index and the maps in it
 	index map[imageKey]map[Key]*held
@@ -28,11 +35,15 @@ type held struct {
 
 // NewMemory returns a Store that holds at most bytes bytes. Zero means 256 MiB.
 func NewMemory(bytes int64) *Memory {
-	m := &Memory{bytes: orDefault(bytes, 256<<20), index: make(map[imageKey]map[Key]*held)}
-	c, err := ristretto.NewCache(&ristretto.Config[string, *held]{
+	m := &Memory{
+		bytes: orDefault(bytes, 256<<20),
+		seed:  maphash.MakeSeed(),
+		index: make(map[imageKey]map[Key]*held),
+	}
+	c, err := ristretto.NewCache(&ristretto.Config[uint64, *held]{
 		// Ten counters for each thing that fits, taking things to be 16 KiB, as its documentation advises.
 		NumCounters:        max(10_000, m.bytes/(16<<10)*10),
-		MaxCost:            m.bytes,
+		MaxCost:            max(1, m.bytes),
 		BufferItems:        64,
 		IgnoreInternalCost: true, // size() has it
 		OnExit:             m.exit,
@@ -44,10 +55,17 @@ func NewMemory(bytes int64) *Memory {
 	return m
 }
 
+func (m *Memory) hash(k Key) uint64 { return maphash.Comparable(m.seed, k) }
+
 // Get implements [Store].
 func (m *Memory) Get(_ context.Context, k Key) (*Thing, error) {
-	h, ok := m.cache.Get(string(k.Sum[:]))
-	if !ok || h.key.Sum != k.Sum {
+	m.open.RLock()
+	defer m.open.RUnlock()
+	if m.closed {
+		return nil, ErrNotFound
+	}
+	h, ok := m.cache.Get(m.hash(k))
+	if !ok || h.key != k {
 		return nil, ErrNotFound
 	}
 	return h.thing, nil
@@ -55,25 +73,36 @@ func (m *Memory) Get(_ context.Context, k Key) (*Thing, error) {
 
 // Put implements [Store]. A thing larger than the whole store is not kept.
 func (m *Memory) Put(_ context.Context, k Key, t *Thing, valid func() bool) error {
+	m.open.RLock()
+	defer m.open.RUnlock()
 	size := t.size()
-	if size > m.bytes || valid != nil && !valid() {
+	if m.closed || size > m.bytes || valid != nil && !valid() {
 		return nil
 	}
-	m.mu.Lock()
+	h := &held{k, t}
 	ik := imageKey{k.Source, k.Image}
+	m.mu.Lock()
 	if m.index[ik] == nil {
 		m.index[ik] = make(map[Key]*held)
 	}
-	h := &held{k, t}
 	m.index[ik][k] = h
 	m.mu.Unlock()
-	if !m.cache.Set(string(k.Sum[:]), h, size) {
+	if !m.cache.Set(m.hash(k), h, size) {
 		m.exit(h)
 		return nil
 	}
 	// Writes are buffered. What took milliseconds to make is worth the microseconds until the next
 	// request can find it.
 	m.cache.Wait()
+
+	// A Remove that came before Set found only the index, and a purge that came since may have been
+	// followed by one.
+	m.mu.Lock()
+	removed := m.index[ik][k] == nil
+	m.mu.Unlock()
+	if removed || valid != nil && !valid() {
+		m.cache.Del(m.hash(k))
+	}
 	return nil
 }
 
@@ -97,18 +126,22 @@ func (m *Memory) exit(h *held) {
 // Remove implements [Store].
 func (m *Memory) Remove(_ context.Context, source, image string) (Removed, error) {
 	var r Removed
-	m.mu.Lock()
-	ik := imageKey{source, image}
-	keys := m.index[ik]
-	delete(m.index, ik)
-	m.mu.Unlock()
-	m.free(keys, &r)
+	m.open.RLock()
+	defer m.open.RUnlock()
+	if !m.closed {
+		m.remove(imageKey{source, image}, &r)
+	}
 	return r, nil
 }
 
 // RemoveAll implements [Store].
 func (m *Memory) RemoveAll(ctx context.Context, source string) (Removed, error) {
 	var r Removed
+	m.open.RLock()
+	defer m.open.RUnlock()
+	if m.closed {
+		return r, nil
+	}
 	m.mu.Lock()
 	var images []imageKey
 	for ik := range m.index {
@@ -121,24 +154,29 @@ func (m *Memory) RemoveAll(ctx context.Context, source string) (Removed, error) 
 		if err := ctx.Err(); err != nil {
 			return r, err
 		}
-		one, _ := m.Remove(ctx, ik.source, ik.image)
-		r.Originals += one.Originals
-		r.Derivatives += one.Derivatives
-		r.Composites += one.Composites
-		r.Bytes += one.Bytes
+		m.remove(ik, &r)
 	}
 	return r, nil
 }
 
-func (m *Memory) free(keys map[Key]*held, r *Removed) {
-	for k, h := range keys {
-		m.cache.Del(string(k.Sum[:]))
+func (m *Memory) remove(ik imageKey, r *Removed) {
+	m.mu.Lock()
+	things := m.index[ik]
+	delete(m.index, ik)
+	m.mu.Unlock()
+	for k, h := range things { // nobody else has this map now
+		m.cache.Del(m.hash(k))
 		r.add(k.Kind, int64(len(h.thing.Body)))
 	}
 }
 
 // Close implements [Store].
 func (m *Memory) Close() error {
-	m.cache.Close()
+	m.open.Lock()
+	defer m.open.Unlock()
+	if !m.closed {
+		m.closed = true
+		m.cache.Close()
+	}
 	return nil
 }

@@ -1,6 +1,8 @@
 package cache
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"sync"
@@ -59,6 +61,9 @@ type Table struct {
 	gens    atomic.Pointer[Generations]
 	bumping sync.Mutex // held while gens is changed, kept and published, so that they never go back
 
+	failing sync.Mutex            // guards failed
+	failed  map[imageKey]struct{} // purges that the Keeper could not promise, each pending until it can
+
 	seed    maphash.Seed
 	stripes []stripe
 	shards  []shard
@@ -108,6 +113,7 @@ func NewTable(store Store, o *TableOptions) *Table {
 		seed:    maphash.MakeSeed(),
 		stripes: make([]stripe, stripeCount),
 		shards:  make([]shard, shardCount),
+		failed:  make(map[imageKey]struct{}),
 	}
 	for i := range t.shards {
 		t.shards[i].images = make(map[imageKey]*slot)
@@ -156,7 +162,7 @@ func (l Lease) Alive() bool {
 // flight tells apart fills that a purge came between: they must not be shared.
 func (l Lease) flight() string {
 	last := l.table.gens.Load().of(l.name.Source).last()
-	return fmt.Sprintf("%d.%d.%s\x00%s", l.purges, min(last, l.gen), l.name.Version, l.name.Image)
+	return fmt.Sprintf("%d.%d.%d.%s%s", l.purges, min(last, l.gen), len(l.name.Version), l.name.Version, l.name.Image)
 }
 
 // noCache reports whether a first fetch may be the first since a purge, and so must not be answered
@@ -175,35 +181,61 @@ func (t *Table) Lookup(l Lease) *Entry {
 		return nil
 	}
 	if e := t.keep.LoadName(l.name); e != nil {
+		if seq := t.gens.Load().Seq; e.gen > seq {
+			// It was fetched in a generation that was never kept. That number will come again, and must
+			// then count as newer.
+			known := *e
+			known.gen = seq
+			e = &known
+		}
 		t.put(l, e, false)
 	}
 	return t.inMemory(l)
 }
 
 func (t *Table) inMemory(l Lease) *Entry {
+	e, x := t.read(l)
+	if e == nil || x <= e.stale {
+		return e
+	}
+	l.shard.mu.Lock()
+	defer l.shard.mu.Unlock()
+	if s := l.shard.images[imageKey{l.name.Source, l.name.Image}]; s != nil && s.entries[l.name.Version] == e {
+		e = e.marked(x)
+		s.entries[l.name.Version] = e
+		return e
+	}
+	return e.marked(x)
+}
+
+// read returns what is in memory of l's name, and what the generations demand of it.
+func (t *Table) read(l Lease) (*Entry, expiry) {
 	l.shard.mu.RLock()
 	defer l.shard.mu.RUnlock()
 	s := l.shard.images[imageKey{l.name.Source, l.name.Image}]
 	if s == nil {
-		return nil
+		return nil, notExpired
 	}
 	e := s.entries[l.name.Version]
 	if e == nil {
-		return nil
+		return nil, notExpired
 	}
 	if !s.used.Load() {
 		s.used.Store(true)
 	}
 	gone, x := t.gens.Load().expiry(l.name.Source, e.gen)
 	if gone {
-		return nil
+		return nil, notExpired
 	}
-	if x != notExpired && e.stale == notExpired {
-		marked := *e
-		marked.stale = x
-		return &marked
-	}
-	return e
+	return e, x
+}
+
+// marked returns e as a purge that keeps the bytes leaves it.
+func (e *Entry) marked(x expiry) *Entry {
+	m := *e
+	m.stale = max(m.stale, x)
+	m.origin = cmp.Or(e.origin, e)
+	return &m
 }
 
 // Commit makes e the value of l's name, unless l is dead. It reports whether it did. An entry that was
@@ -213,11 +245,18 @@ func (t *Table) Commit(l Lease, e *Entry) bool {
 	if !t.put(l, e, true) {
 		return false
 	}
-	if t.keep != nil {
-		// A name that could not be kept is a miss after a restart; the Keeper counts and logs it.
-		_ = t.keep.SaveName(l.name, e, func() bool { return l.Alive() && t.holds(l, e) })
+	if e.Status < 500 { // a failure of the origin is not worth keeping over a restart
+		t.save(l, e)
 	}
 	return true
+}
+
+// save has the Keeper keep e. A name that could not be kept is a miss after a restart; the Keeper counts
+// and logs it.
+func (t *Table) save(l Lease, e *Entry) {
+	if t.keep != nil {
+		_ = t.keep.SaveName(l.name, e, func() bool { return l.Alive() && !t.replaced(l, e) })
+	}
 }
 
 // Amend puts e in the place of old, unless a purge or another fill has come between.
@@ -228,16 +267,22 @@ func (t *Table) Amend(l Lease, old, e *Entry) bool {
 	if s == nil || s.entries[l.name.Version] != old || !l.Alive() {
 		return false
 	}
-	e.gen = old.gen
+	e.gen, e.origin = old.gen, cmp.Or(old.origin, old)
 	s.entries[l.name.Version] = e
 	return true
 }
 
-func (t *Table) holds(l Lease, e *Entry) bool {
+// replaced reports whether another answer of the origin has taken the place of e. One that made room for
+// others, or was amended, is still the newest there is.
+func (t *Table) replaced(l Lease, e *Entry) bool {
 	l.shard.mu.RLock()
 	defer l.shard.mu.RUnlock()
 	s := l.shard.images[imageKey{l.name.Source, l.name.Image}]
-	return s != nil && s.entries[l.name.Version] == e
+	if s == nil || s.entries[l.name.Version] == nil {
+		return false
+	}
+	now := s.entries[l.name.Version]
+	return cmp.Or(now.origin, now) != cmp.Or(e.origin, e)
 }
 
 // put makes e the value of l's name unless l is dead, or, without replace, unless there is a value already.
@@ -311,27 +356,45 @@ func (t *Table) Purge(source, image string, mode Mode) error {
 			delete(sh.images, k)
 		} else {
 			for v, e := range s.entries {
-				marked := *e
-				marked.stale = mustAsk
-				if mode == Stale && e.stale != mustAsk {
-					marked.stale = mayServe
-				}
-				s.entries[v] = &marked
+				s.entries[v] = e.marked(mode.expiry())
 			}
 		}
 	}
 	sh.mu.Unlock()
 
-	if t.keep != nil {
-		if err := t.noteImagePurge(); err != nil {
-			return fmt.Errorf("cache: %w", err) // pending stays: the Keeper's names of this stripe are not to be trusted
-		}
-		if err := t.keep.Hide(source, image, mode != Delete); err != nil {
-			return fmt.Errorf("cache: %w", err)
-		}
+	if t.keep == nil {
+		st.pending.Add(-1)
+		return nil
 	}
-	st.pending.Add(-1)
+	err := errors.Join(t.noteImagePurge(), t.keep.Hide(source, image, mode != Delete))
+	t.settle(k, st, err == nil)
+	if err != nil {
+		return fmt.Errorf("cache: %w", err)
+	}
 	return nil
+}
+
+// maxFailed bounds failed. Of what is beyond it, the stripe stays pending until a restart.
+const maxFailed = 10_000
+
+// settle ends a purge. One that the Keeper could not promise stays pending, as its names of this stripe are
+// not to be trusted, until another purge of the image can be promised.
+func (t *Table) settle(k imageKey, st *stripe, kept bool) {
+	t.failing.Lock()
+	defer t.failing.Unlock()
+	_, failed := t.failed[k]
+	switch {
+	case kept:
+		st.pending.Add(-1)
+		if failed {
+			st.pending.Add(-1)
+			delete(t.failed, k)
+		}
+	case failed:
+		st.pending.Add(-1) // it is pending already
+	case len(t.failed) < maxFailed:
+		t.failed[k] = struct{}{}
+	}
 }
 
 // noteImagePurge records durably, once, that images have been purged.
@@ -399,9 +462,12 @@ func (t *Table) Versions(source, image string) []string {
 	if s == nil {
 		return nil
 	}
+	g := t.gens.Load()
 	vs := make([]string, 0, len(s.entries))
-	for v := range s.entries {
-		vs = append(vs, v)
+	for v, e := range s.entries {
+		if gone, _ := g.expiry(source, e.gen); !gone {
+			vs = append(vs, v)
+		}
 	}
 	return vs
 }

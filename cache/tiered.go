@@ -10,7 +10,7 @@ import (
 // fast. Writes reach fast at once, and slow behind: a bounded number of bytes may be waiting to be
 // written, and what exceeds it is not written. Close writes what waits, and closes both.
 func Tiered(fast, slow Store) Store {
-	t := &tiered{fast: fast, slow: slow, queue: make(chan write, 1024)}
+	t := &tiered{fast: fast, slow: slow, queue: make(chan *write, 1024), waiting: make(map[*write]struct{})}
 	for range writers {
 		t.done.Go(t.write)
 	}
@@ -26,18 +26,20 @@ const (
 
 type tiered struct {
 	fast, slow Store
-	queue      chan write
+	queue      chan *write
 	done       sync.WaitGroup
 
-	mu      sync.Mutex // guards what follows
-	waiting int64      // bytes in queue, and in writers' hands
+	mu      sync.Mutex          // guards what follows, and removed of the writes that wait
+	waiting map[*write]struct{} // in queue, and in writers' hands
+	bytes   int64               // of all that waits
 	closed  bool
 }
 
 type write struct {
-	key   Key
-	thing *Thing
-	valid func() bool
+	key     Key
+	thing   *Thing
+	valid   func() bool
+	removed bool // since it was put
 }
 
 func (t *tiered) Get(ctx context.Context, k Key) (*Thing, error) {
@@ -58,12 +60,14 @@ func (t *tiered) Put(ctx context.Context, k Key, th *Thing, valid func() bool) e
 	size := th.size()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.closed || t.waiting > 0 && t.waiting+size > maxWaiting {
+	if t.closed || t.bytes > 0 && t.bytes+size > maxWaiting {
 		return err
 	}
+	w := &write{key: k, thing: th, valid: valid}
 	select {
-	case t.queue <- write{k, th, valid}:
-		t.waiting += size
+	case t.queue <- w:
+		t.waiting[w] = struct{}{}
+		t.bytes += size
 	default:
 	}
 	return err
@@ -72,16 +76,34 @@ func (t *tiered) Put(ctx context.Context, k Key, th *Thing, valid func() bool) e
 func (t *tiered) write() {
 	for w := range t.queue {
 		// A thing that could not be kept is a miss later on; the slow tier counts and logs it.
-		_ = t.slow.Put(context.Background(), w.key, w.thing, w.valid)
+		_ = t.slow.Put(context.Background(), w.key, w.thing, func() bool { return t.stillWanted(w) })
 		t.mu.Lock()
-		t.waiting -= w.thing.size()
+		delete(t.waiting, w)
+		t.bytes -= w.thing.size()
 		t.mu.Unlock()
 	}
 }
 
-// Remove does not wait for what is still to be written: once the image is purged, its writes are no longer
-// valid.
+func (t *tiered) stillWanted(w *write) bool {
+	t.mu.Lock()
+	removed := w.removed
+	t.mu.Unlock()
+	return !removed && (w.valid == nil || w.valid())
+}
+
+// forget sees to it that what waits to be written, and belongs to what is removed, is not written.
+func (t *tiered) forget(which func(Key) bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for w := range t.waiting {
+		if which(w.key) {
+			w.removed = true
+		}
+	}
+}
+
 func (t *tiered) Remove(ctx context.Context, source, image string) (Removed, error) {
+	t.forget(func(k Key) bool { return k.Source == source && k.Image == image })
 	a, errA := t.fast.Remove(ctx, source, image)
 	b, errB := t.slow.Remove(ctx, source, image)
 	a.atLeast(b)
@@ -89,6 +111,7 @@ func (t *tiered) Remove(ctx context.Context, source, image string) (Removed, err
 }
 
 func (t *tiered) RemoveAll(ctx context.Context, source string) (Removed, error) {
+	t.forget(func(k Key) bool { return source == "" || k.Source == source })
 	a, errA := t.fast.RemoveAll(ctx, source)
 	b, errB := t.slow.RemoveAll(ctx, source)
 	a.atLeast(b)

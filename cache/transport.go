@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"net/http"
 	"strings"
 	"sync"
@@ -29,7 +30,9 @@ type Transport struct {
 	base   context.Context // of work that no request waits for
 	stop   context.CancelFunc
 	behind sync.WaitGroup
-	slots  chan struct{} // bounds refreshes behind
+
+	mu         sync.Mutex          // guards refreshing, and that behind grows only while base lasts
+	refreshing map[string]struct{} // flights that run behind
 }
 
 // TransportOptions are optional settings of a Transport.
@@ -47,11 +50,17 @@ type TransportOptions struct {
 	// MaxBytes bounds one original. Zero means 64 MiB. Negative means no limit.
 	MaxBytes int64
 
+	// Inspect is asked once for each body that the origin sends, and says what it is: its media type, which
+	// stands in for the origin's, and status 200; or a status of 400 or more and the reason, where it is nothing that
+	// belongs in this cache. Nil means that everything does, under the origin's media type.
+	Inspect func(body []byte) (contentType string, status int, reason string)
+
 	// Classify says what a failure of the origin means to a client: an HTTP status, and one line fit
-	// for the public. Nil means 504 for a timeout and 502 for everything else.
+	// for the public. Nil means the function [Classify].
 	Classify func(error) (status int, reason string)
 }
 
+// maxBehind bounds refreshes behind. Who finds no room tries again with the next request.
 const maxBehind = 64
 
 // NewTransport returns a cache in front of next. Requests that next gets name an image by URL.Path alone;
@@ -60,11 +69,11 @@ func NewTransport(store Store, next http.RoundTripper, o *TransportOptions) *Tra
 	if o == nil {
 		o = new(TransportOptions)
 	}
-	t := &Transport{store: store, next: next, opts: *o, table: o.Table, slots: make(chan struct{}, maxBehind)}
+	t := &Transport{store: store, next: next, opts: *o, table: o.Table, refreshing: make(map[string]struct{})}
 	t.opts.Lifetime = t.opts.Lifetime.withDefaults()
 	t.opts.MaxBytes = orDefault(t.opts.MaxBytes, 64<<20)
 	if t.opts.Classify == nil {
-		t.opts.Classify = classify
+		t.opts.Classify = Classify
 	}
 	if t.table == nil {
 		t.table = NewTable(store, nil)
@@ -75,12 +84,15 @@ func NewTransport(store Store, next http.RoundTripper, o *TransportOptions) *Tra
 
 // Close ends what runs behind, and waits for it. The store stays open.
 func (t *Transport) Close() error {
+	t.mu.Lock()
 	t.stop()
+	t.mu.Unlock()
 	t.behind.Wait()
 	return nil
 }
 
-func classify(err error) (int, string) {
+// Classify gives 504 for a timeout, and 502 for everything else.
+func Classify(err error) (status int, reason string) {
 	var timeout interface{ Timeout() bool }
 	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
 		return http.StatusGatewayTimeout, "the origin is too slow"
@@ -122,26 +134,28 @@ func (t *Transport) Fetch(ctx context.Context, image, version string) (*Result, 
 	lease := t.table.Lease(Name{t.opts.Source, image, version})
 	e := t.table.Lookup(lease)
 	if e == nil {
-		return t.fill(ctx, lease, nil)
+		return t.fill(ctx, lease, nil, false)
 	}
 	now := time.Now()
 	switch e.state(now) {
 	case fresh:
 		return &Result{Entry: e, How: Hit, lease: lease}, nil
 	case staleUsable:
-		t.refreshBehind(lease, e)
+		if !now.Before(e.restUntil) {
+			t.refreshBehind(lease, e)
+		}
 		return &Result{Entry: e, How: StaleHit, lease: lease}, nil
 	}
 	if now.Before(e.restUntil) && e.usableOnError(now) {
 		return &Result{Entry: e, How: StaleHit, lease: lease}, nil
 	}
-	return t.fill(ctx, lease, e)
+	return t.fill(ctx, lease, e, false)
 }
 
 // Refresh asks the origin now, fresh or not.
 func (t *Transport) Refresh(ctx context.Context, image, version string) (*Result, error) {
 	lease := t.table.Lease(Name{t.opts.Source, image, version})
-	return t.fill(ctx, lease, t.table.Lookup(lease))
+	return t.fill(ctx, lease, t.table.Lookup(lease), true)
 }
 
 // Known says what the table has of an image, without asking anybody. It may be nil.
@@ -149,8 +163,13 @@ func (t *Transport) Known(image, version string) *Entry {
 	return t.table.Lookup(t.table.Lease(Name{t.opts.Source, image, version}))
 }
 
-func (t *Transport) fill(ctx context.Context, lease Lease, old *Entry) (*Result, error) {
+// fill asks the origin, once for all who ask at a time; without always, only where that is still needed.
+func (t *Transport) fill(ctx context.Context, lease Lease, old *Entry, always bool) (*Result, error) {
 	res, shared, err := t.flights.Do(ctx, lease.flight(), func(ctx context.Context) (*Result, error) {
+		if e := t.table.Lookup(lease); !always && e != nil && e.state(time.Now()) == fresh {
+			// Another flight has landed between this request's look and its turn.
+			return &Result{Entry: e, How: Hit, lease: lease}, nil
+		}
 		return t.ask(ctx, lease, old)
 	})
 	if err == nil && shared && res.Entry.Freshness.NoStore {
@@ -161,14 +180,18 @@ func (t *Transport) fill(ctx context.Context, lease Lease, old *Entry) (*Result,
 }
 
 func (t *Transport) refreshBehind(lease Lease, old *Entry) {
-	select {
-	case t.slots <- struct{}{}:
-	default:
-		return // enough are at it; the next request tries again
+	key := lease.flight()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, already := t.refreshing[key]; already || len(t.refreshing) == maxBehind || t.base.Err() != nil {
+		return
 	}
+	t.refreshing[key] = struct{}{}
 	t.behind.Go(func() {
-		defer func() { <-t.slots }()
-		_, _ = t.fill(t.base, lease, old) // what it brings is in the table; a failure is tried again by the next request
+		_, _ = t.fill(t.base, lease, old, false) // what it brings is in the table; a failure is tried again by a later request
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		delete(t.refreshing, key)
 	})
 }
 
@@ -184,9 +207,12 @@ func (t *Transport) Body(ctx context.Context, r *Result) ([]byte, *Result, error
 		return th.Body, r, nil
 	}
 	lease := t.table.Lease(n)
-	now, _, err := t.flights.Do(ctx, "body "+lease.flight(), func(ctx context.Context) (*Result, error) {
+	now, shared, err := t.flights.Do(ctx, "body "+lease.flight(), func(ctx context.Context) (*Result, error) {
 		return t.ask(ctx, lease, nil)
 	})
+	if err == nil && shared && now.Entry.Freshness.NoStore {
+		now, err = t.ask(ctx, lease, nil)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -202,7 +228,9 @@ func (t *Transport) ask(ctx context.Context, lease Lease, old *Entry) (*Result, 
 	}
 	req.URL.Path = lease.name.Image
 	conditional := old != nil && old.OK() && setValidators(req.Header, old.Header)
-	if old != nil && old.stale != notExpired || old == nil && (lease.noCache() || lease.name.Version != "") {
+	if old != nil && old.stale != notExpired || (old == nil || !old.OK()) && (lease.noCache() || lease.name.Version != "") {
+		// A failure or a 404 may be all that has been heard since the purge, so that does not count as the
+		// first fetch.
 		req.Header.Set("Cache-Control", "no-cache")
 	}
 
@@ -231,6 +259,14 @@ func (t *Transport) ask(ctx context.Context, lease Lease, old *Entry) (*Result, 
 		if err != nil {
 			return t.failed(ctx, lease, old, e, err)
 		}
+		if t.opts.Inspect != nil {
+			var contentType string
+			if contentType, e.Status, e.Reason = t.opts.Inspect(body); e.Status != http.StatusOK {
+				body = nil
+				break
+			}
+			e.Header.Set("Content-Type", contentType)
+		}
 		e.Digest, e.Size = DigestOf(body), int64(len(body))
 	case e.Status == http.StatusNotFound, e.Status == http.StatusGone:
 		e.Reason = "the origin has no such image"
@@ -242,6 +278,7 @@ func (t *Transport) ask(ctx context.Context, lease Lease, old *Entry) (*Result, 
 	res := &Result{Entry: e, How: how, lease: lease, body: body}
 	if e.Freshness.NoStore {
 		res.How = FilledUnkept
+		t.spend(lease)
 		return res, nil
 	}
 	if body != nil {
@@ -253,6 +290,20 @@ func (t *Transport) ask(ctx context.Context, lease Lease, old *Entry) (*Result, 
 	return res, nil
 }
 
+// spend ends the life of what is known of a name, whose origin now says that it must not be kept. It is
+// left to be compared with.
+func (t *Transport) spend(lease Lease) {
+	e := t.table.Lookup(lease)
+	if e == nil || e.Freshness == (Freshness{}) {
+		return
+	}
+	spent := *e
+	spent.Freshness = Freshness{}
+	if t.table.Amend(lease, e, &spent) {
+		t.table.save(lease, &spent)
+	}
+}
+
 // failed is what becomes of a request that brought no answer: what was known, where it may still be
 // used, else a failure that is remembered for a short while.
 func (t *Transport) failed(ctx context.Context, lease Lease, old, e *Entry, cause error) (*Result, error) {
@@ -260,7 +311,9 @@ func (t *Transport) failed(ctx context.Context, lease Lease, old, e *Entry, caus
 		return nil, context.Cause(ctx) // nobody waits: this says nothing about the origin
 	}
 	now := time.Now()
-	if old != nil && old.usableOnError(now) {
+	var status statusError
+	refused := errors.As(cause, &status) && status.refusal()
+	if old != nil && !refused && old.usableOnError(now) {
 		resting := *old
 		resting.restUntil = now.Add(t.opts.Lifetime.Failure)
 		t.table.Amend(lease, old, &resting)
@@ -285,17 +338,23 @@ func (s statusError) Error() string {
 
 func (s statusError) Timeout() bool { return s == http.StatusGatewayTimeout }
 
+// refusal reports whether the origin means what it says: no old bytes stand in for that (RFC 5861 section 4
+// speaks of failures only). Storage services answer 403 for what has been deleted.
+func (s statusError) refusal() bool {
+	return s >= 400 && s < 500 && s != http.StatusRequestTimeout && s != http.StatusTooEarly && s != http.StatusTooManyRequests
+}
+
 var errTooLarge = errors.New("cache: too large")
 
 func (t *Transport) readBody(resp *http.Response) ([]byte, error) {
 	most := t.opts.MaxBytes
 	if most < 0 {
-		return io.ReadAll(resp.Body)
+		most = math.MaxInt64
 	}
 	if resp.ContentLength > most {
 		return nil, errTooLarge
 	}
-	body := make([]byte, 0, max(512, resp.ContentLength+1))
+	body := make([]byte, 0, max(512, min(resp.ContentLength, 64<<20)+1))
 	for {
 		n, err := resp.Body.Read(body[len(body):cap(body)])
 		body = body[:len(body)+n]
@@ -303,6 +362,9 @@ func (t *Transport) readBody(resp *http.Response) ([]byte, error) {
 		case int64(len(body)) > most:
 			return nil, errTooLarge
 		case err == io.EOF:
+			if resp.ContentLength > 0 && int64(len(body)) != resp.ContentLength {
+				return nil, io.ErrUnexpectedEOF
+			}
 			return body, nil
 		case err != nil:
 			return nil, err
@@ -331,6 +393,9 @@ var hopByHop = []string{
 
 func endToEnd(h http.Header) http.Header {
 	kept := h.Clone()
+	if kept == nil {
+		kept = make(http.Header)
+	}
 	for _, field := range h.Values("Connection") {
 		for name := range strings.SplitSeq(field, ",") {
 			kept.Del(strings.TrimSpace(name))
@@ -346,6 +411,7 @@ func endToEnd(h http.Header) http.Header {
 func freshen(stored, update http.Header) http.Header {
 	h := stored.Clone()
 	h.Del("Age")
+	h.Del("Date") // an answer without one is dated when it arrives (RFC 9110 section 6.6.1)
 	maps.Copy(h, update)
 	for _, name := range []string{"Content-Length", "Content-Encoding", "Content-Type", "Content-Range"} {
 		if v, ok := stored[name]; ok {
@@ -376,19 +442,26 @@ func (t *Transport) Free(ctx context.Context, image string) (Removed, error) {
 // Supersede frees everything that was made from what an image was before r, and keeps r.
 func (t *Transport) Supersede(ctx context.Context, r *Result) (Removed, error) {
 	n := r.lease.name
+	key := Key{n.Source, n.Image, Original, r.Entry.Digest}
+	var keep *Thing
+	if r.Entry.OK() && r.Keepable() {
+		if r.body != nil {
+			keep = &Thing{originalHeader(r.Entry.Header), r.body}
+		} else if th, err := t.store.Get(ctx, key); err == nil {
+			keep = th
+		}
+	}
 	if t.table.keep != nil {
 		if err := t.table.keep.Hide(n.Source, n.Image, false); err != nil {
 			return Removed{}, err
 		}
 	}
 	removed, err := t.store.Remove(ctx, n.Source, n.Image)
-	if r.Keepable() && r.Entry.OK() {
-		if r.body != nil {
-			_ = t.store.Put(ctx, Key{n.Source, n.Image, Original, r.Entry.Digest}, &Thing{originalHeader(r.Entry.Header), r.body}, r.lease.Alive)
-		}
-		if t.table.keep != nil {
-			_ = t.table.keep.SaveName(n, r.Entry, func() bool { return r.Alive() && t.table.holds(r.lease, r.Entry) })
-		}
+	if keep != nil {
+		_ = t.store.Put(ctx, key, keep, r.lease.Alive)
+	}
+	if r.Keepable() && r.Entry.Status < 500 {
+		t.table.save(r.lease, r.Entry)
 	}
 	return removed, err
 }

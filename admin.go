@@ -1,0 +1,227 @@
+package imagecdn
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/imagecdn/imagecdn/purge"
+)
+
+// AdminOptions are the settings of [Handler.Admin].
+type AdminOptions struct {
+	// Keys open the API: a request has one of them in Authorization: Bearer KEY. Several let a key be
+	// replaced without a gap. With none, and no Authorize, every request to the API is answered 401.
+	Keys []string
+
+	// Authorize decides instead of Keys, where it is set: an error refuses the request. It is for programs
+	// that know their users by other means.
+	Authorize func(*http.Request) error
+}
+
+// maxAPIBody bounds the body of an API request: a thousand paths of 500 bytes fit in twice.
+const maxAPIBody = 1 << 20
+
+// Admin returns the handler for operators, to be mounted apart from the images:
+//
+//	http.Handle("/-/", http.StripPrefix("/-", h.Admin(&imagecdn.AdminOptions{Keys: keys})))
+//
+// It answers, in JSON:
+//
+//	POST /api/v1/purges             {"scope":"original","paths":["/photos/cat.jpg"],"mode":"delete"} or
+//	                                {"scope":"all","source":"photos"}: 202 with the job
+//	GET  /api/v1/purges?cursor=…    {"purges":[…],"next":"…"}, newest first; limit=… sets how many
+//	GET  /api/v1/purges/{id}        the job
+//	POST /api/v1/purges/{id}/retry  a new attempt for what failed: 202 with the job
+//	GET  /healthz, /readyz          200 while the process lives, and while it serves; without a key
+//
+// Refusals are {"error":{"code","message","path"}}, with the codes of [purge.ErrorCode].
+func (h *Handler) Admin(o *AdminOptions) http.Handler {
+	if o == nil {
+		o = new(AdminOptions)
+	}
+	a := &admin{h: h, authorize: o.Authorize}
+	if a.authorize == nil {
+		a.authorize = bearer(o.Keys)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /api/v1/purges", a.guarded(a.submit))
+	mux.HandleFunc("GET /api/v1/purges", a.guarded(a.list))
+	mux.HandleFunc("GET /api/v1/purges/{id}", a.guarded(a.get))
+	mux.HandleFunc("POST /api/v1/purges/{id}/retry", a.guarded(a.retry))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "ok\n") })
+	mux.HandleFunc("GET /readyz", a.ready)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		writeAPIError(w, http.StatusNotFound, "not_found", "there is nothing at "+r.Method+" "+r.URL.Path, "")
+	})
+	return mux
+}
+
+type admin struct {
+	h         *Handler
+	authorize func(*http.Request) error
+}
+
+var errNoKey = errors.New("give a key: Authorization: Bearer KEY")
+
+// bearer compares digests, so that neither a key's bytes nor its length can be timed.
+func bearer(keys []string) func(*http.Request) error {
+	var sums [][sha256.Size]byte
+	for _, k := range keys {
+		if k != "" {
+			sums = append(sums, sha256.Sum256([]byte(k)))
+		}
+	}
+	return func(r *http.Request) error {
+		scheme, key, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		given := sha256.Sum256([]byte(strings.TrimSpace(key)))
+		found := 0
+		for _, sum := range sums {
+			found |= subtle.ConstantTimeCompare(sum[:], given[:])
+		}
+		if found == 0 || !strings.EqualFold(scheme, "Bearer") {
+			return errNoKey
+		}
+		return nil
+	}
+}
+
+func (a *admin) guarded(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if err := a.authorize(r); err != nil {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			writeAPIError(w, http.StatusUnauthorized, "unauthorized", err.Error(), "")
+			return
+		}
+		next(w, r)
+	}
+}
+
+func (a *admin) submit(w http.ResponseWriter, r *http.Request) {
+	var req purge.Request
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxAPIBody))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&req); err != nil {
+		status := http.StatusBadRequest
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			status = http.StatusRequestEntityTooLarge
+		}
+		writeAPIError(w, status, "invalid_request", "the body is not a purge: "+strings.TrimPrefix(err.Error(), "json: "), "")
+		return
+	}
+	if d.More() {
+		writeAPIError(w, http.StatusBadRequest, "invalid_request", "the body has more than one purge", "")
+		return
+	}
+	job, err := a.h.submit(r.Context(), req, nil)
+	if err != nil {
+		a.refuse(w, r, err)
+		return
+	}
+	mounted, _, _ := strings.Cut(r.RequestURI, "?") // r.URL has lost what StripPrefix took
+	w.Header().Set("Location", mounted+"/"+job.ID())
+	writeJSON(w, http.StatusAccepted, job.Record())
+}
+
+func (a *admin) get(w http.ResponseWriter, r *http.Request) {
+	rec, err := a.h.purges.Get(r.PathValue("id"))
+	if err != nil {
+		a.refuse(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, rec)
+}
+
+func (a *admin) list(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	n := 0
+	if limit := q.Get("limit"); limit != "" {
+		var err error
+		if n, err = strconv.Atoi(limit); err != nil || n < 1 {
+			writeAPIError(w, http.StatusBadRequest, "invalid_request", fmt.Sprintf("limit=%q: give a number from 1", limit), "")
+			return
+		}
+	}
+	records, next, err := a.h.purges.List(q.Get("cursor"), n)
+	if err != nil {
+		a.refuse(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, struct {
+		Purges []purge.Record `json:"purges"`
+		Next   string         `json:"next"`
+	}{records, next})
+}
+
+func (a *admin) retry(w http.ResponseWriter, r *http.Request) {
+	job, err := a.h.purges.Retry(r.Context(), r.PathValue("id"))
+	if err != nil {
+		a.refuse(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusAccepted, job.Record())
+}
+
+func (a *admin) ready(w http.ResponseWriter, r *http.Request) {
+	if !a.h.enter() {
+		http.Error(w, "closing", http.StatusServiceUnavailable)
+		return
+	}
+	a.h.serving.Done()
+	io.WriteString(w, "ok\n")
+}
+
+var statusOfCode = map[string]int{
+	"invalid_path":    http.StatusBadRequest,
+	"invalid_request": http.StatusBadRequest,
+	"not_found":       http.StatusNotFound,
+	"not_finished":    http.StatusConflict,
+	"nothing_failed":  http.StatusConflict,
+	"busy":            http.StatusTooManyRequests,
+	"closed":          http.StatusServiceUnavailable,
+	"cancelled":       http.StatusServiceUnavailable,
+}
+
+func (a *admin) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	code := purge.ErrorCode(err)
+	status, known := statusOfCode[code]
+	text := err.Error()
+	if !known {
+		a.h.log.Error("a purge could not be made", "error", err)
+		status, text = http.StatusInternalServerError, "the server failed; nothing was promised"
+	}
+	if status == http.StatusTooManyRequests {
+		w.Header().Set("Retry-After", "1")
+	}
+	path := ""
+	if p, ok := errors.AsType[*purge.PathError](err); ok {
+		path = p.Path
+	}
+	writeAPIError(w, status, code, text, path)
+}
+
+func writeAPIError(w http.ResponseWriter, status int, code, message, path string) {
+	var body struct {
+		Error struct {
+			Code    string `json:"code"`
+			Message string `json:"message"`
+			Path    string `json:"path,omitempty"`
+		} `json:"error"`
+	}
+	body.Error.Code, body.Error.Message, body.Error.Path = code, oneLine(message), path
+	writeJSON(w, status, body)
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) // a client that has gone needs no answer
+}

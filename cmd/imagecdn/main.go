@@ -1,0 +1,99 @@
+// Command imagecdn serves resized images from directories and web servers, and purges them.
+//
+//	imagecdn                                    sample photographs on http://127.0.0.1:8080
+//	imagecdn serve -source photos=./photos      images of a directory, at /photos/…
+//	imagecdn purge -key KEY /photos/cat.jpg     make a server forget an image
+//	imagecdn transform cat.jpg 'w=500&fm=webp' cat.webp
+//
+// Each command prints its flags with -h.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	_ "github.com/imagecdn/imagecdn/resize/avif"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+const usage = `imagecdn: an image CDN
+
+  imagecdn                                            serve sample photographs on http://127.0.0.1:8080
+  imagecdn serve -source NAME=DIR_OR_URL [flags]      serve images at /NAME/path?w=500
+  imagecdn purge [flags] PATH…|-all                   make a server forget images
+  imagecdn transform IN 'w=500&fm=webp' OUT           make one picture
+
+"imagecdn COMMAND -h" prints a command's flags.
+`
+
+// run is the command without the process around it. It returns the exit status: 0 done, 1 failed, 2 wrong
+// words.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	command := "serve"
+	if len(args) > 0 && args[0] != "" && args[0][0] != '-' {
+		command, args = args[0], args[1:]
+	}
+	var err error
+	switch command {
+	case "serve":
+		err = serve(ctx, args, stdout, stderr)
+	case "purge":
+		err = purgePaths(ctx, args, stdout, stderr)
+	case "transform":
+		err = transform(ctx, args, stderr)
+	case "help":
+		fmt.Fprint(stdout, usage)
+	default:
+		err = usageError(fmt.Sprintf("there is no command %q", command))
+	}
+	var wrong usageError
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+		return 0
+	case errors.Is(err, errFlags):
+		return 2 // the flag package has said why
+	case errors.As(err, &wrong):
+		fmt.Fprintf(stderr, "imagecdn: %v\n\n%s", err, usage)
+		return 2
+	}
+	fmt.Fprintf(stderr, "imagecdn: %v\n", err)
+	return 1
+}
+
+// A usageError is a mistake in the command's words.
+type usageError string
+
+func (e usageError) Error() string { return string(e) }
+
+var errFlags = errors.New("bad flags")
+
+// newFlags returns a flag set that says how a command is used.
+func newFlags(name, words string, stderr io.Writer) *flag.FlagSet {
+	f := flag.NewFlagSet(name, flag.ContinueOnError)
+	f.SetOutput(stderr)
+	f.Usage = func() {
+		fmt.Fprintf(stderr, "imagecdn %s %s\n\n", name, words)
+		f.PrintDefaults()
+	}
+	return f
+}
+
+func parse(f *flag.FlagSet, args []string) error {
+	err := f.Parse(args)
+	if err == nil || errors.Is(err, flag.ErrHelp) {
+		return err
+	}
+	return errFlags
+}

@@ -1,0 +1,220 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/imagecdn/imagecdn"
+	"github.com/imagecdn/imagecdn/cache"
+	"github.com/imagecdn/imagecdn/internal/samples"
+	"github.com/imagecdn/imagecdn/middleware"
+	"github.com/imagecdn/imagecdn/origin"
+)
+
+// sourceFlags collects -source NAME=DIR_OR_URL.
+type sourceFlags map[string]string
+
+func (s sourceFlags) String() string { return "" }
+
+func (s sourceFlags) Set(v string) error {
+	name, where, ok := strings.Cut(v, "=")
+	if !ok || name == "" || where == "" {
+		return errors.New("give NAME=DIRECTORY or NAME=URL")
+	}
+	if _, again := s[name]; again {
+		return fmt.Errorf("the source %q is given twice", name)
+	}
+	s[name] = where
+	return nil
+}
+
+// sizeFlag is a number of bytes, such as 10GiB.
+type sizeFlag int64
+
+func (s *sizeFlag) String() string { return humanize.IBytes(uint64(max(0, *s))) }
+
+func (s *sizeFlag) Set(v string) error {
+	n, err := humanize.ParseBytes(v)
+	if err != nil || n == 0 || n > 1<<60 {
+		return errors.New("give a size such as 512MiB or 10GiB")
+	}
+	*s = sizeFlag(n)
+	return nil
+}
+
+// defaultCache is the directory used where none is named.
+func defaultCache() string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "imagecdn")
+}
+
+func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
+	sources := make(sourceFlags)
+	memory, disk := sizeFlag(256<<20), sizeFlag(10<<30)
+	f := newFlags("serve", "-source NAME=DIR_OR_URL [flags]", stderr)
+	listen := f.String("listen", "127.0.0.1:8080", "`address` to listen on")
+	f.Var(sources, "source", "where the images at /NAME/ come from: `NAME=DIR_OR_URL`; may be repeated (default: sample photographs)")
+	dir := f.String("cache", defaultCache(), "`directory` of the disk cache; empty for memory alone")
+	f.Var(&disk, "cache-size", "most `bytes` on disk")
+	f.Var(&memory, "memory", "most `bytes` in memory")
+	key := f.String("api-key", "", "`key` of the invalidation API (default: a new one, which is printed)")
+	private := f.Bool("allow-private", false, "let sources be at loopback and private addresses")
+	strict := f.Bool("strict", false, "answer 400 to unknown parameters")
+	access := f.Bool("access-log", false, "log every request")
+	if err := parse(f, args); err != nil {
+		return err
+	}
+	if f.NArg() > 0 {
+		return usageError(fmt.Sprintf("serve takes no words beside its flags, and got %q", f.Arg(0)))
+	}
+
+	log := slog.New(slog.NewTextHandler(stderr, nil))
+	demo := len(sources) == 0
+	opened := imagecdn.Sources{"photos": imagecdn.FS(samples.FS())}
+	if !demo {
+		if opened, err = openSources(sources, *private); err != nil {
+			return err
+		}
+	}
+	listener, err := net.Listen("tcp", *listen)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	store, err := openCache(*dir, int64(memory), int64(disk), log)
+	if err != nil {
+		return err
+	}
+	h, err := imagecdn.New(opened, &imagecdn.Options{Cache: store, Strict: *strict, Logger: log})
+	if err != nil {
+		return errors.Join(err, store.Close())
+	}
+	defer func() { err = errors.Join(err, h.Close()) }()
+
+	printed := ""
+	if *key == "" {
+		*key = rand.Text()
+		printed = *key
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/", h)
+	mux.Handle("/-/", http.StripPrefix("/-", h.Admin(&imagecdn.AdminOptions{Keys: []string{*key}})))
+	if demo {
+		mux.Handle("GET /{$}", demoPage())
+	}
+	// ServeMux answers paths that are not clean with a redirect; images' paths are the handler's to judge.
+	var root http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/" || strings.HasPrefix(r.URL.Path, "/-/") {
+			mux.ServeHTTP(w, r)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+	if *access {
+		root = middleware.AccessLog{Logger: log}.Handler(root)
+	}
+
+	announce(stdout, "http://"+listener.Addr().String(), opened, demo, printed, *dir)
+	return serveUntil(ctx, listener, root)
+}
+
+func openSources(given sourceFlags, private bool) (imagecdn.Sources, error) {
+	opened := make(imagecdn.Sources, len(given))
+	for name, where := range given {
+		if !strings.Contains(where, "://") {
+			opened[name] = imagecdn.Dir(where)
+			continue
+		}
+		s := imagecdn.Origin(where)
+		s.HTTP = &origin.HTTPOptions{AllowPrivate: private}
+		opened[name] = s
+	}
+	return opened, nil
+}
+
+func openCache(dir string, memory, disk int64, log *slog.Logger) (cache.Store, error) {
+	fast := cache.NewMemory(memory)
+	if dir == "" {
+		return fast, nil
+	}
+	slow, err := cache.OpenDisk(dir, &cache.DiskOptions{MaxBytes: disk, Logger: log})
+	if err != nil {
+		return nil, errors.Join(err, fast.Close())
+	}
+	return cache.Tiered(fast, slow), nil
+}
+
+// announce says what is served, and where.
+func announce(w io.Writer, base string, sources imagecdn.Sources, demo bool, key, dir string) {
+	fmt.Fprintf(w, "imagecdn is listening on %s\n\n", base)
+	if demo {
+		fmt.Fprintf(w, "Sample photographs, on one page:\n  %s/\nor one by one:\n", base)
+		for _, u := range demoURLs {
+			fmt.Fprintf(w, "  %s%s\n", base, u.url)
+		}
+	} else {
+		fmt.Fprintln(w, "Images are at:")
+		for _, name := range slices.Sorted(maps.Keys(sources)) {
+			fmt.Fprintf(w, "  %s/%s/PATH?w=500\n", base, name)
+		}
+	}
+	fmt.Fprintf(w, "\nThe cache is in %s.\n", cmp.Or(dir, "memory"))
+	if key != "" {
+		fmt.Fprintf(w, "The key of the invalidation API, for this run: %s\n", key)
+		if demo {
+			fmt.Fprintf(w, "  go run ./cmd/imagecdn purge -server %s -key %s /photos/%s\n", base, key, firstSample())
+		}
+	}
+}
+
+func firstSample() string {
+	names, err := fs.Glob(samples.FS(), "*.jpg")
+	if err != nil || len(names) == 0 {
+		return "rocket.jpg"
+	}
+	return names[len(names)-1]
+}
+
+// serveUntil serves until ctx ends, and then lets the requests being served finish.
+func serveUntil(ctx context.Context, l net.Listener, h http.Handler) error {
+	s := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       time.Minute,
+		WriteTimeout:      5 * time.Minute,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(l) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	drain, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := s.Shutdown(drain); err != nil {
+		return s.Close()
+	}
+	return nil
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/imagecdn/imagecdn"
+	"github.com/imagecdn/imagecdn/resize"
+)
+
+// transform makes one picture from a file. Without fm= the name of the output says its format. The images of
+// mark= are read below the current directory.
+func transform(ctx context.Context, args []string, stderr io.Writer) error {
+	f := newFlags("transform", "IN 'w=500&fm=webp' OUT", stderr)
+	if err := parse(f, args); err != nil {
+		return err
+	}
+	if f.NArg() != 3 {
+		return usageError("transform takes three words: IN, parameters such as 'w=500&fm=webp', and OUT")
+	}
+	in, out := f.Arg(0), f.Arg(2)
+	params, _, err := imagecdn.ParseParams(strings.TrimPrefix(f.Arg(1), "?"), true)
+	if err != nil {
+		return err
+	}
+	plan, _ := params.Negotiate("")
+	if plan.Format == resize.SameFormat {
+		plan.Format = formatOf(out)
+	}
+	body, err := os.ReadFile(in)
+	if err != nil {
+		return err
+	}
+	inputs := [][]byte{body}
+	if len(params.Marks) > 0 {
+		root, err := os.OpenRoot(".")
+		if err != nil {
+			return err
+		}
+		defer root.Close()
+		for _, mark := range params.Marks {
+			body, err := root.ReadFile(filepath.FromSlash(mark.Source + mark.Path))
+			if err != nil {
+				return err
+			}
+			inputs = append(inputs, body)
+		}
+	}
+	var renderer resize.Renderer
+	pic, err := renderer.Render(ctx, plan, inputs...)
+	if err != nil {
+		return fmt.Errorf("%s: %w", in, err)
+	}
+	return os.WriteFile(out, pic.Bytes, 0o666)
+}
+
+// formatOf reads a format off a file's name.
+func formatOf(name string) resize.Format {
+	switch strings.ToLower(filepath.Ext(name)) {
+	case ".jpg", ".jpeg":
+		return resize.JPEG
+	case ".png":
+		return resize.PNG
+	case ".gif":
+		return resize.GIF
+	case ".webp":
+		return resize.WebP
+	case ".avif":
+		return resize.AVIF
+	}
+	return resize.SameFormat
+}

@@ -1,0 +1,436 @@
+// Package imagecdn is an image CDN that a Go program embeds. A [Handler] turns image URLs into resized images,
+// keeps originals and derivatives for as long as the origin's headers allow, and can invalidate: one
+// image, a source, or everything, with a status that is followed to the end.
+//
+//	h, err := imagecdn.New(imagecdn.Sources{
+//		"photos": imagecdn.Dir("./photos"),
+//		"shop":   imagecdn.Origin("https://img.example.com/"),
+//	}, nil)
+//	if err != nil {
+//		log.Fatal(err)
+//	}
+//	defer h.Close()
+//	http.Handle("/img/", http.StripPrefix("/img", h))
+//
+// Then /img/photos/cat.jpg?w=500 is that file of the directory, 500 pixels wide. The parameters are described
+// in docs/parameters.md of the module.
+//
+// # Promises
+//
+// After a purge is done, no response has bytes of before, even where a fetch was in flight when it
+// was accepted. A failed transform is an error that is forgotten soon, never the original's bytes. Nothing is unbounded.
+// ARCHITECTURE.md has the arguments.
+package imagecdn
+
+import (
+	"cmp"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/imagecdn/imagecdn/cache"
+	"github.com/imagecdn/imagecdn/internal/flight"
+	"github.com/imagecdn/imagecdn/purge"
+	"github.com/imagecdn/imagecdn/resize"
+)
+
+// Options are the optional settings of a [Handler]. Nil and zero values mean the documented defaults.
+type Options struct {
+	// Cache holds originals and derivatives, and, where it keeps names, lets a restart continue. The
+	// handler closes it. Nil means 256 MiB of memory, and no disk.
+	Cache cache.Store
+
+	// Lifetime is how long images live, for sources that have no Lifetime of their own. Zero means as
+	// long as the origin says.
+	Lifetime cache.Lifetime
+
+	// BrowserMaxAge bounds what browsers may keep, who cannot be purged. Shared caches get s-maxage with
+	// the whole lifetime. Zero means that browsers may keep what shared caches may.
+	BrowserMaxAge time.Duration
+
+	// Strict makes an unknown parameter an error. Without it unknown parameters mean nothing, and
+	// do not tell two images apart.
+	Strict bool
+
+	// MaxBytes bounds one original. Zero means 64 MiB. Negative means no limit.
+	MaxBytes int64
+
+	// MaxPixels bounds one original, frames counted. Zero means 50 megapixels. Negative means no limit.
+	MaxPixels int64
+
+	// Renders is how many pictures are made at once. Zero means GOMAXPROCS.
+	Renders int
+
+	// MaxQueued is how many requests may wait for a picture to be made; more are answered 429. Zero means 1,000.
+	MaxQueued int
+
+	// Purge are settings of the invalidation service. Nil means its defaults.
+	Purge *purge.ServiceOptions
+
+	// Logger gets what an operator should know: origins and pictures that fail, with the cause that
+	// responses do not tell. Nil means nothing is logged.
+	Logger *slog.Logger
+}
+
+// Handler is an http.Handler that serves images. See [Handler.ServeHTTP] for what it answers.
+//
+// All methods are safe for concurrent use.
+type Handler struct {
+	opts     Options
+	sources  map[string]*source
+	table    *cache.Table
+	store    cache.Store
+	renderer resize.Renderer
+	renders  flight.Group[*cache.Thing]
+	gate     *gate
+	failures *failures
+	rendered atomic.Int64 // renders begun
+	purges   *purge.Service
+	targets  *target
+	log      *slog.Logger
+
+	negative time.Duration // how long a refusal may be kept that no source decides
+
+	closing sync.RWMutex // guards closed, and additions to serving
+	closed  bool
+	serving sync.WaitGroup // requests that use sources and the cache
+}
+
+// New returns a handler for images of these sources. A source that cannot be opened, or a setting that
+// makes no sense, is an error that names it.
+func New(sources Sources, o *Options) (*Handler, error) {
+	h := &Handler{sources: make(map[string]*source, len(sources)), failures: newFailures()}
+	if o != nil {
+		h.opts = *o
+	}
+	switch {
+	case h.opts.BrowserMaxAge < 0:
+		return nil, errors.New("imagecdn: Options.BrowserMaxAge is negative")
+	case h.opts.Renders < 0:
+		return nil, errors.New("imagecdn: Options.Renders is negative")
+	case h.opts.MaxQueued < 0:
+		return nil, errors.New("imagecdn: Options.MaxQueued is negative")
+	}
+	h.log = cmp.Or(h.opts.Logger, slog.New(slog.DiscardHandler))
+	h.gate = newGate(cmp.Or(h.opts.Renders, runtime.GOMAXPROCS(0)), cmp.Or(h.opts.MaxQueued, 1000))
+	h.renderer = resize.Renderer{MaxPixels: h.opts.MaxPixels}
+	if h.store = h.opts.Cache; h.store == nil {
+		h.store = cache.NewMemory(0)
+	}
+	h.table = cache.NewTable(h.store, nil)
+	for name, s := range sources {
+		if err := h.addSource(name, s); err != nil {
+			h.closeSources()
+			if h.opts.Cache == nil {
+				h.store.Close()
+			}
+			return nil, err
+		}
+	}
+	h.negative = cmp.Or(h.opts.Lifetime.Negative, 5*time.Minute)
+	h.targets = newTarget(h)
+	h.purges = purge.NewService(h.targets, h.opts.Purge)
+	return h, nil
+}
+
+// Close waits for the requests being served, ends what runs behind, and closes the cache. Requests that
+// come later are answered 503.
+func (h *Handler) Close() error {
+	h.closing.Lock()
+	if h.closed {
+		h.closing.Unlock()
+		return nil
+	}
+	h.closed = true
+	h.closing.Unlock()
+	h.serving.Wait()
+	err := h.purges.Close()
+	h.closeSources()
+	return errors.Join(err, h.store.Close())
+}
+
+// enter counts a request in, unless the handler is closed.
+func (h *Handler) enter() bool {
+	h.closing.RLock()
+	defer h.closing.RUnlock()
+	if !h.closed {
+		h.serving.Add(1)
+	}
+	return !h.closed
+}
+
+// ServeHTTP answers GET and HEAD of /SOURCE/PATH?parameters, in these steps:
+//
+//  1. The URL is parsed into a canonical request.
+//  2. Every image that goes into the picture is looked up by name; what is not fresh is asked of its origin.
+//  3. The picture's key follows: a hash of those images' digests, the plan and the engine's version. It is the
+//     ETag, so that If-None-Match is answered here.
+//  4. The picture comes from memory, from disk, or is made, once for all who ask.
+//
+// Every image has Cache-Control and Age, as its shortest-lived input allows, ETag, Cache-Status (RFC 9211), and
+// Vary: Accept where Accept decided the format.
+//
+// Errors are one line of text: 400 for a bad parameter, 403 for an unknown source, 404 and 410 as the
+// origin said, 413 for too many bytes or pixels, 415 for what is no image, 422 for a damaged one, 429 with
+// Retry-After when too much is asked at once, 502 and 504 for an origin that failed or was too slow. They are kept
+// no longer than the negative lifetime.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !h.enter() {
+		h.refuse(w, r, &httpError{status: http.StatusServiceUnavailable, text: "the server is closing"})
+		return
+	}
+	defer h.serving.Done()
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		h.refuse(w, r, &httpError{status: http.StatusMethodNotAllowed, text: r.Method + " is not answered here, only GET and HEAD"})
+		return
+	}
+
+	req, err := ParseRequest(r.URL, h.opts.Strict)
+	if err != nil {
+		h.refuse(w, r, &httpError{status: http.StatusBadRequest, text: err.Error(), lifetime: h.negative})
+		return
+	}
+	plan, varies := req.Params.Negotiate(strings.Join(r.Header.Values("Accept"), ","))
+	if varies {
+		w.Header().Set("Vary", "Accept")
+	}
+
+	p, err := h.name(r.Context(), req, plan)
+	if err == nil {
+		if p.matches(r.Header.Values("If-None-Match")) {
+			h.notModified(w, p)
+			return
+		}
+		err = h.get(r.Context(), p)
+	}
+	if err != nil {
+		h.refuse(w, r, err)
+		return
+	}
+	h.send(w, r, p)
+}
+
+// A picture is one request on its way to its bytes.
+type picture struct {
+	image  Image
+	plan   resize.Plan
+	inputs []input // the original, then the marks
+	key    cache.Key
+	thing  *cache.Thing
+	made   bool // for this request, or for one that it shared the work with
+}
+
+// An input is an image that goes into a picture, as it is at the moment of the request.
+type input struct {
+	image  Image
+	source *source
+	now    *cache.Result
+}
+
+// name finds out what every image that goes into a picture is, and so the picture's key.
+func (h *Handler) name(ctx context.Context, req Request, plan resize.Plan) (*picture, error) {
+	p := &picture{image: req.Image, plan: plan, inputs: make([]input, 1+len(req.Params.Marks))}
+	p.inputs[0].image = req.Image
+	for i, mark := range req.Params.Marks {
+		p.inputs[i+1].image = mark
+	}
+	for i := range p.inputs {
+		in := &p.inputs[i]
+		if in.source = h.sources[in.image.Source]; in.source == nil {
+			return nil, &httpError{status: http.StatusForbidden, text: fmt.Sprintf("there is no source %q here", in.image.Source)}
+		}
+	}
+	fetch := func(ctx context.Context, in *input) (err error) {
+		in.now, err = in.source.cache.Fetch(ctx, in.image.Path, in.image.Version)
+		return err
+	}
+	if err := forEach(ctx, p.inputs, fetch); err != nil {
+		return nil, err
+	}
+	return p, p.computeKey(req.Params.IsZero())
+}
+
+// computeKey sets p's key from its inputs. Without any parameters the picture is the original itself.
+func (p *picture) computeKey(asIs bool) error {
+	for _, in := range p.inputs {
+		if !in.now.Entry.OK() {
+			return &entryError{in}
+		}
+	}
+	p.key = cache.Key{Source: p.image.Source, Image: p.image.Path}
+	if asIs {
+		p.key.Kind, p.key.Sum = cache.Original, p.inputs[0].now.Entry.Digest
+		return nil
+	}
+	p.key.Kind = cache.Derivative
+	if len(p.inputs) > 1 {
+		p.key.Kind = cache.Composite
+	}
+	b := make([]byte, 0, 256)
+	b = append(b, "imagecdn derivative\n"+resize.Version+"\n"...)
+	b = append(b, p.plan.String()...)
+	b = append(b, '\n')
+	for _, in := range p.inputs {
+		b = append(b, in.now.Entry.Digest[:]...)
+	}
+	p.key.Sum = cache.DigestOf(b)
+	return nil
+}
+
+// etag is p's key, as far as anybody needs to tell pictures apart.
+func (p *picture) etag() string { return `"` + hex.EncodeToString(p.key.Sum[:16]) + `"` }
+
+// keepable reports whether p's bytes may be stored.
+func (p *picture) keepable() bool {
+	for _, in := range p.inputs {
+		if !in.now.Keepable() {
+			return false
+		}
+	}
+	return true
+}
+
+// get finds p's bytes: in memory, on disk, or by making them.
+func (h *Handler) get(ctx context.Context, p *picture) error {
+	for range 3 {
+		err := h.getOnce(ctx, p)
+		if err != errInputsChanged {
+			return err
+		}
+		if err := h.nameAgain(ctx, p); err != nil {
+			return err
+		}
+	}
+	return &httpError{status: http.StatusBadGateway, text: "the original changes faster than it can be read"}
+}
+
+func (h *Handler) getOnce(ctx context.Context, p *picture) (err error) {
+	if p.key.Kind == cache.Original {
+		p.thing, err = h.original(ctx, p)
+		return err
+	}
+	if p.thing, err = h.store.Get(ctx, p.key); err == nil {
+		return nil
+	}
+	if err := h.failures.recall(p.key.Sum); err != nil {
+		return err
+	}
+	p.made = true
+	p.thing, _, err = h.renders.Do(ctx, p.key.Sum.String(), func(ctx context.Context) (*cache.Thing, error) {
+		return h.make(ctx, p)
+	})
+	return err
+}
+
+// errInputsChanged says that an original had to be fetched again, and is another now.
+var errInputsChanged = errors.New("an input has changed")
+
+// nameAgain looks p's inputs up anew.
+func (h *Handler) nameAgain(ctx context.Context, p *picture) (err error) {
+	for i := range p.inputs {
+		in := &p.inputs[i]
+		if in.now, err = in.source.cache.Fetch(ctx, in.image.Path, in.image.Version); err != nil {
+			return err
+		}
+	}
+	return p.computeKey(p.key.Kind == cache.Original)
+}
+
+// bodies reads the bytes of p's inputs.
+func (h *Handler) bodies(ctx context.Context, p *picture) ([][]byte, error) {
+	bodies := make([][]byte, len(p.inputs))
+	for i := range p.inputs {
+		in := &p.inputs[i]
+		body, now, err := in.source.cache.Body(ctx, in.now)
+		if err != nil {
+			return nil, err
+		}
+		if !now.Entry.OK() {
+			return nil, &entryError{input{in.image, in.source, now}}
+		}
+		if now.Entry.Digest != in.now.Entry.Digest {
+			return nil, errInputsChanged
+		}
+		bodies[i] = body
+	}
+	return bodies, nil
+}
+
+// original gives an original's own bytes.
+func (h *Handler) original(ctx context.Context, p *picture) (*cache.Thing, error) {
+	bodies, err := h.bodies(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	return newThing(p, p.inputs[0].now.Entry.Header.Get("Content-Type"), bodies[0]), nil
+}
+
+// make makes a derivative and stores it.
+func (h *Handler) make(ctx context.Context, p *picture) (*cache.Thing, error) {
+	if th, err := h.store.Get(ctx, p.key); err == nil {
+		return th, nil // made between this request's look and its turn
+	}
+	bodies, err := h.bodies(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.gate.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer h.gate.leave()
+	h.rendered.Add(1)
+	pic, err := h.renderer.Render(ctx, p.plan, bodies...)
+	if err != nil {
+		return nil, h.unmakeable(ctx, p, err)
+	}
+	th := newThing(p, pic.Format.ContentType(), pic.Bytes)
+	if p.keepable() {
+		_ = h.store.Put(ctx, p.key, th, p.keepable) // what could not be kept is made again
+	}
+	return th, nil
+}
+
+// newThing is a picture's bytes with the fields that never change with it.
+func newThing(p *picture, contentType string, body []byte) *cache.Thing {
+	return &cache.Thing{
+		Header: http.Header{
+			"Content-Type":           {contentType},
+			"Content-Length":         {fmt.Sprint(len(body))},
+			"Etag":                   {p.etag()},
+			"X-Content-Type-Options": {"nosniff"},
+		},
+		Body: body,
+	}
+}
+
+// Purge invalidates images: each path is /source/path, as [purge.CleanPath] has it, and covers all that was
+// ever made of that image. When Purge returns, the purge is in force and durable; the job tells of the rest,
+// and rec, err := job.Wait(ctx) waits for it. An error means that the purge was refused, and why.
+func (h *Handler) Purge(ctx context.Context, paths []string, o *purge.Options) (*purge.Job, error) {
+	if o == nil {
+		o = new(purge.Options)
+	}
+	return h.submit(ctx, purge.Request{Scope: purge.Original, Paths: paths, Source: o.Source, Mode: o.Mode, Tenant: o.Tenant}, o.OnStatus)
+}
+
+// PurgeAll invalidates everything, or everything of one source if o says so, in a time that does not
+// depend on how much that is. See [Handler.Purge].
+func (h *Handler) PurgeAll(ctx context.Context, o *purge.Options) (*purge.Job, error) {
+	if o == nil {
+		o = new(purge.Options)
+	}
+	return h.submit(ctx, purge.Request{Scope: purge.All, Source: o.Source, Mode: o.Mode, Tenant: o.Tenant}, o.OnStatus)
+}
+
+func (h *Handler) submit(ctx context.Context, r purge.Request, onStatus func(purge.Event)) (*purge.Job, error) {
+	return h.purges.Submit(ctx, r, onStatus)
+}

@@ -1,0 +1,147 @@
+package imagecdn
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/imagecdn/imagecdn/cache"
+	"github.com/imagecdn/imagecdn/purge"
+)
+
+// target is the handler's cache as the invalidation service sees it.
+//
+// # The life of a purge
+//
+// Accept makes it take effect, durably: names go, or are marked, and leases die. What is left is to ask the
+// origin, where the mode wants that, and to free what nobody can reach any more.
+type target struct {
+	h *Handler
+
+	mu     sync.Mutex              // guards before
+	before map[string]*cache.Entry // by path: what an image was when its revalidation was accepted
+}
+
+func newTarget(h *Handler) *target {
+	return &target{h: h, before: make(map[string]*cache.Entry)}
+}
+
+var modes = map[purge.Mode]cache.Mode{
+	purge.Delete:     cache.Delete,
+	purge.Revalidate: cache.Revalidate,
+	purge.Stale:      cache.Stale,
+}
+
+// Accept implements [purge.Target].
+func (t *target) Accept(_ context.Context, r purge.Request) error {
+	mode := modes[r.Mode]
+	if r.Scope == purge.All {
+		if r.Source != "" && t.h.sources[r.Source] == nil {
+			return &purge.RequestError{Field: "source", Reason: fmt.Sprintf("is %q, and there is no such source here", r.Source)}
+		}
+		return t.h.table.PurgeAll(r.Source, mode)
+	}
+	// All or nothing, as far as that can be known beforehand.
+	for _, path := range r.Paths {
+		if _, _, err := t.find(path); err != nil {
+			return err
+		}
+	}
+	for _, path := range r.Paths {
+		s, image, _ := t.find(path)
+		if mode != cache.Delete {
+			t.note(path, s.cache.Known(image, ""))
+		}
+		if err := s.cache.Purge(image, mode); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// find splits a clean path into its source and the image there.
+func (t *target) find(path string) (s *source, image string, err error) {
+	name, image, _ := strings.Cut(path[1:], "/")
+	if s = t.h.sources[name]; s == nil {
+		return nil, "", &purge.PathError{Path: path, Reason: fmt.Sprintf("names a source, %q, that does not exist here", name)}
+	}
+	return s, "/" + image, nil
+}
+
+// maxNoted bounds how many images are remembered. What was forgotten counts as absent: nothing is kept
+// that should not be, only less is said of it.
+const maxNoted = 100_000
+
+// note remembers what an image was, until that is forgotten. The oldest memory counts.
+func (t *target) note(path string, e *cache.Entry) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if e != nil && t.before[path] == nil && len(t.before) < maxNoted {
+		t.before[path] = e
+	}
+}
+
+func (t *target) noted(path string) *cache.Entry {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.before[path]
+}
+
+func (t *target) forget(path string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.before, path)
+}
+
+// PurgePath implements [purge.Target].
+func (t *target) PurgePath(ctx context.Context, path string, mode purge.Mode) (purge.PathResult, error) {
+	s, image, err := t.find(path)
+	if err != nil {
+		return purge.PathResult{}, err
+	}
+	if mode == purge.Delete {
+		removed, err := s.cache.Free(ctx, image)
+		return counts("", removed), err
+	}
+
+	before := t.noted(path)
+	if before == nil {
+		return purge.PathResult{Outcome: purge.Absent}, nil
+	}
+	now, err := s.cache.Refresh(ctx, image, "")
+	if err != nil {
+		return purge.PathResult{}, err
+	}
+	outcome := purge.Changed
+	switch e := now.Entry; {
+	case e.OK() && before.OK() && e.Digest == before.Digest:
+		t.forget(path)
+		return purge.PathResult{Outcome: purge.Unchanged}, nil
+	case e.OK():
+	case e.Status == http.StatusNotFound, e.Status == http.StatusGone:
+		outcome = purge.Gone
+	default:
+		return purge.PathResult{}, fmt.Errorf("%s", e.Reason)
+	}
+	removed, err := s.cache.Supersede(ctx, now)
+	if err == nil {
+		t.forget(path)
+	}
+	return counts(outcome, removed), err
+}
+
+// PurgeAll implements [purge.Target].
+func (t *target) PurgeAll(ctx context.Context, source string, mode purge.Mode) (purge.PathResult, error) {
+	if mode != purge.Delete {
+		return purge.PathResult{Outcome: purge.Staled}, nil // every image is asked about as it is asked for
+	}
+	t.h.table.Reclaim()
+	removed, err := t.h.store.RemoveAll(ctx, source)
+	return counts("", removed), err
+}
+
+func counts(o purge.Outcome, r cache.Removed) purge.PathResult {
+	return purge.PathResult{Outcome: o, Originals: r.Originals, Derivatives: r.Derivatives, Composites: r.Composites, Bytes: r.Bytes}
+}

@@ -1,0 +1,119 @@
+package imagecdn
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/imagecdn/imagecdn/cache"
+	"github.com/imagecdn/imagecdn/resize"
+)
+
+// A gate bounds how many pictures are made at once, and how many requests wait for that.
+type gate struct {
+	slots   *semaphore.Weighted
+	most    int64
+	waiting atomic.Int64
+}
+
+func newGate(slots, most int) *gate {
+	return &gate{slots: semaphore.NewWeighted(int64(slots)), most: int64(most)}
+}
+
+func (g *gate) enter(ctx context.Context) error {
+	if g.slots.TryAcquire(1) {
+		return nil
+	}
+	if g.waiting.Add(1) > g.most {
+		g.waiting.Add(-1)
+		return &httpError{status: http.StatusTooManyRequests, text: "too many pictures are being made; try again soon", retryAfter: time.Second}
+	}
+	defer g.waiting.Add(-1)
+	return g.slots.Acquire(ctx, 1)
+}
+
+func (g *gate) leave() { g.slots.Release(1) }
+
+// failures remembers, for a short while, which pictures cannot be made, so that a damaged original is not
+// decoded for every request. It holds a bounded number of them.
+type failures struct {
+	mu    sync.Mutex // guards known
+	known map[cache.Digest]failure
+}
+
+type failure struct {
+	err     *httpError
+	expires time.Time
+}
+
+const maxFailures = 10_000
+
+func newFailures() *failures { return &failures{known: make(map[cache.Digest]failure)} }
+
+func (f *failures) remember(key cache.Digest, err *httpError) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for k := range f.known {
+		if len(f.known) < maxFailures {
+			break
+		}
+		delete(f.known, k)
+	}
+	f.known[key] = failure{err, time.Now().Add(err.lifetime)}
+}
+
+// recall returns the error of a picture that could not be made lately, with what is left of its life.
+func (f *failures) recall(key cache.Digest) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	known, ok := f.known[key]
+	if !ok {
+		return nil
+	}
+	left := time.Until(known.expires)
+	if left <= 0 {
+		delete(f.known, key)
+		return nil
+	}
+	e := *known.err
+	e.lifetime = left
+	return &e
+}
+
+// unmakeable says what a failed render means to the client, and has it remembered where another try would
+// bring no more.
+func (h *Handler) unmakeable(ctx context.Context, p *picture, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	e := &httpError{status: statusOf(err), text: publicText(err), cause: err}
+	if e.status == http.StatusInternalServerError {
+		return e
+	}
+	e.lifetime = p.inputs[0].source.cache.Negative()
+	h.failures.remember(p.key.Sum, e)
+	if errors.Is(err, resize.ErrDamaged) || errors.Is(err, resize.ErrUnsupported) {
+		for _, in := range p.inputs {
+			in.source.cache.Spoil(in.now)
+		}
+	}
+	return e
+}
+
+// forEach calls f for each element, at the same time where there are several.
+func forEach[T any](ctx context.Context, all []T, f func(context.Context, *T) error) error {
+	if len(all) == 1 {
+		return f(ctx, &all[0])
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for i := range all {
+		g.Go(func() error { return f(ctx, &all[i]) })
+	}
+	return g.Wait()
+}

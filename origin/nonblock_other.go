@@ -1,0 +1,5 @@
+//go:build !unix
+
+package origin
+
+const nonblock = 0

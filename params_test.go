@@ -1,0 +1,1057 @@
+package imagecdn
+
+import (
+	"errors"
+	"fmt"
+	"image/color"
+	"math"
+	"math/rand/v2"
+	"net/url"
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"unicode"
+
+	"golang.org/x/image/colornames"
+
+	"github.com/imagecdn/imagecdn/resize"
+)
+
+// Each query and the canonical form that it shares with every other spelling of the same picture.
+var canonicalTests = []struct{ query, want string }{
+	{"", ""},
+	{"&&", ""},
+	{"w=500&h=300&fit=crop", "w=500&h=300&fit=crop"},
+	{"fit=crop&h=300&w=500", "w=500&h=300&fit=crop"},
+	{"width=500&height=300&f=crop", "w=500&h=300&fit=crop"},
+	{"%77=5%300", "w=500"},
+	{"w64=NTAw", "w=500"},
+
+	// Pixels are rounded, and 1 is a fraction: the whole width.
+	{"w=1120.0", "w=1120"},
+	{"w=99.5", "w=100"},
+	{"w=2", "w=2"},
+	{"w=8192", "w=8192"},
+	{"w=0500", "w=500"},
+	{"w=1", "w=1"},
+	{"w=1.0", "w=1"},
+	{"w=.5", "w=0.5"},
+	{"w=0.50", "w=0.5"},
+	{"w=0.0000001", "w=0.0000001"},
+
+	// Density multiplies pixels, so it says nothing about fractions. Twice 100 is not 200: pads and
+	// marks are in pixels of the output.
+	{"w=100&dpr=1", "w=100"},
+	{"w=100&dpr=2", "w=100&dpr=2"},
+	{"w=200", "w=200"},
+	{"w=0.5&dpr=2", "w=0.5"},
+	{"w=0.5&h=300&dpr=2", "w=0.5&h=300&dpr=2"},
+	{"dpr=2", ""},
+	{"w=1638&dpr=5", "w=1638&dpr=5"},
+
+	// A fit needs a box. With one side the other follows, so there is nothing to cut, to pad or to
+	// stretch, only to enlarge or not.
+	{"fit=crop", ""},
+	{"w=300&fit=clip", "w=300"},
+	{"w=300&fit=crop", "w=300"},
+	{"w=300&fit=clamp", "w=300"},
+	{"h=300&fit=fill", "h=300"},
+	{"h=300&fit=fillmax", "h=300&fit=max"},
+	{"w=300&fit=max", "w=300&fit=max"},
+	{"w=300&fit=min", "w=300&fit=max"},
+	{"w=300&fit=scale", "w=300"},
+	{"w=300&h=200&fit=clamp", "w=300&h=200&fit=clamp"},
+	{"w=1&h=1&fit=crop", "w=1&h=1&fit=crop"},
+	{"ar=16:9&fit=crop&w=1600", "w=1600&fit=crop&ar=1.7777777777777777"},
+	{"ar=32:18&fit=crop&w=1600", "w=1600&fit=crop&ar=1.7777777777777777"},
+	{"ar=3:2&fit=crop", "fit=crop&ar=1.5"},
+	{"ar=1.5&fit=crop", "fit=crop&ar=1.5"},
+	{"ar=3:2&fit=crop&w=300&h=300", "w=300&h=300&fit=crop"},
+	{"ar=3:2&w=300", "w=300"},
+	{"ar=3:2&w=300&fit=fill", "w=300"},
+
+	// What to keep, only where something is cut.
+	{"w=9&h=9&crop=top", "w=9&h=9"},
+	{"w=9&h=9&fit=crop&crop=center", "w=9&h=9&fit=crop"},
+	{"w=9&h=9&fit=crop&crop=top,left,top", "w=9&h=9&fit=crop&crop=top,left"},
+	{"w=9&h=9&fit=crop&crop=left,top", "w=9&h=9&fit=crop&crop=left,top"},
+	{"w=9&h=9&fit=min&crop=entropy", "w=9&h=9&fit=min&crop=entropy"},
+	{"w=9&fit=min&crop=entropy", "w=9&fit=max"},
+	{"w=9&fit=crop&crop=top", "w=9"},
+	{"w=9&fit=crop&ar=1:1&crop=top", "w=9&fit=crop&ar=1&crop=top"},
+	{"w=9&h=9&fit=crop&crop=focalpoint&fp-x=0.25", "w=9&h=9&fit=crop&crop=focalpoint&fp-x=0.25&fp-y=0.5"},
+	{"w=9&h=9&fit=crop&crop=focalpoint&fp-x=0&fp-y=0", "w=9&h=9&fit=crop&crop=focalpoint&fp-x=0&fp-y=0"},
+	{"w=9&h=9&fit=crop&crop=focalpoint&fp-x=.5", "w=9&h=9&fit=crop&crop=focalpoint"},
+	{"w=9&h=9&fit=crop&fp-x=0.25", "w=9&h=9&fit=crop"},
+	{"fp-x=0.25&fp-y=1", ""},
+
+	// The part of the source.
+	{"rect=10,20,300,200", "rect=10,20,300,200"},
+	{"rect=left,top,300,200", "rect=0,0,300,200"},
+	{"rect=center,middle,.5,.5", "rect=center,middle,0.5,0.5"},
+	{"rect=right,bottom,full,20", "rect=0,bottom,1,20"},
+	{"rect=0.5,0,0.5,1", "rect=0.5,0,0.5,1"},
+	{"rect=0,0,1,1", ""},
+	{"rect=center,bottom,full,full", ""},
+
+	// Turning.
+	{"orient=6", "orient=6"},
+	{"or=90", "orient=6"},
+	{"or=180", "orient=3"},
+	{"or=270", "orient=8"},
+	{"or=0", "orient=1"},
+	{"flip=hv", "flip=hv"},
+	{"flip=vh", "flip=hv"},
+	{"rot=0", ""},
+	{"rot=360", ""},
+	{"rot=450", "rot=90"},
+	{"rot=-90", "rot=270"},
+	{"rot=-0", ""},
+	{"rot=12.50", "rot=12.5"},
+
+	// Colours.
+	{"bg=FFF", "bg=ffffff"},
+	{"bg=white", "bg=ffffff"},
+	{"bg=White", "bg=ffffff"},
+	{"bg=8f00", "bg=88ff0000"},
+	{"bg=80ff0000", "bg=80ff0000"},
+	{"bg=ffff0000", "bg=ff0000"},
+	{"bg=0fff", "bg=00ffffff"},
+	{"bg=rebeccapurple", "bg=663399"},
+
+	// Formats and quality. Alone, q=75 encodes anew; no q at all is the original.
+	{"fm=jpeg", "fm=jpg"},
+	{"fm=png32", "fm=png"},
+	{"fm=avif", "fm=avif"},
+	{"q=75", "q=75"},
+	{"q=75&w=500", "w=500"},
+	{"q=75&fm=webp", "fm=webp"},
+	{"q=75&auto=format", "q=75&auto=format"},
+	{"q=75&auto=format&w=500", "w=500&auto=format"},
+	{"q=0", "q=1"},
+	{"q=100", "q=100"},
+	{"q=50&fm=png", "fm=png"},
+	{"q=50&fm=gif", "fm=gif"},
+	{"q=50&fm=png&auto=format", "fm=png&q=50&auto=format"},
+	{"auto=format,compress", "auto=compress,format"},
+	{"auto=compress&auto=format", "auto=compress,format"},
+	{"auto=compress&fm=png", "auto=compress"},
+	{"auto=compress&q=45", "auto=compress"},
+	{"auto=compress&q=75", "q=75&auto=compress"},
+	{"auto=format&fm=webp", "fm=webp"},
+	{"auto=format&fm=jpg", "fm=jpg&auto=format"},
+
+	// Marks.
+	{"mark=/photos/logo.png", "mark=/photos/logo.png"},
+	{"m=%2Fphotos%2Flogo.png", "mark=/photos/logo.png"},
+	{"mark64=L3Bob3Rvcy9sb2dvLnBuZw", "mark=/photos/logo.png"},
+	{"mark=/photos/l%6Fgo.png", "mark=/photos/logo.png"},
+	{"mark=/photos/my+logo.png", "mark=/photos/my%20logo.png"},
+	{"mark=/photos/my%20logo.png", "mark=/photos/my%20logo.png"},
+	{"mark=/photos/my%2520logo.png", "mark=/photos/my%20logo.png"},
+	{"mark=/photos/100%2525.png", "mark=/photos/100%2525.png"},
+	{"mark=/photos/a%26b%3Dc.png", "mark=/photos/a%26b%3Dc.png"},
+	{"mark=/photos/a%253Fb.png", "mark=/photos/a%253Fb.png"},
+	{"mark=/photos/é.png", "mark=/photos/%C3%A9.png"},
+	{"mark=/p/l.png&mark-align=bottom,right&mark-alpha=100&mark-pad=5", "mark=/p/l.png"},
+	{"mark=/p/l.png&ma=top,left", "mark=/p/l.png&mark-align=top,left"},
+	{"mark=/p/l.png&ma=left,top", "mark=/p/l.png&mark-align=top,left"},
+	{"mark=/p/l.png&ma=center,middle,center", "mark=/p/l.png&mark-align=middle,center"},
+	{"mark=/p/l.png&ma=left", "mark=/p/l.png&mark-align=left"},
+	{"mark=/p/l.png&ma=top", "mark=/p/l.png&mark-align=top"},
+	{"mark=/p/l.png&mw=0.2&malph=40&mp=0", "mark=/p/l.png&mark-w=0.2&mark-alpha=40&mark-pad=0"},
+	{"mark=/p/l.png&mark-alpha=0", ""},
+	{"mark-w=100&mark-align=top&mark-alpha=3&mark-pad=9", ""},
+
+	// What is not known is not part of the picture. Names are case-sensitive.
+	{"W=500", ""},
+	{"blur=20&utm_source=x", ""},
+	{"auto64=Zm9ybWF0", ""},
+	{"%zz=1&w=500", "w=500"},
+	{"w=500&w=500&width=500", "w=500"},
+	{"vh=2", ""},
+}
+
+func TestParamsHaveOneCanonicalForm(t *testing.T) {
+	for _, tt := range canonicalTests {
+		p, _, err := ParseParams(tt.query, false)
+		if err != nil {
+			t.Errorf("ParseParams(%q): %v", tt.query, err)
+			continue
+		}
+		if got := p.String(); got != tt.want {
+			t.Errorf("ParseParams(%q).String() = %q, want %q", tt.query, got, tt.want)
+		}
+		if got, want := p.IsZero(), tt.want == ""; got != want {
+			t.Errorf("ParseParams(%q).IsZero() = %t", tt.query, got)
+		}
+		again, _, err := ParseParams(tt.want, true)
+		if err != nil || !reflect.DeepEqual(again, p) {
+			t.Errorf("ParseParams(%q) = %+v, %v, want %+v", tt.want, again, err, p)
+		}
+	}
+}
+
+func TestParamsFillThePlan(t *testing.T) {
+	pad := 12
+	tests := []struct {
+		query string
+		want  Params
+	}{
+		{"w=400&h=0.5&dpr=1.5&fit=crop&crop=focalpoint,top&fp-x=0.1&fp-y=0.9", Params{Plan: resize.Plan{
+			Width: 400, Height: .5, DPR: 1.5, Fit: resize.Cover,
+			Crop: []resize.Crop{resize.FocalPoint, resize.Top}, Focal: &resize.Point{X: .1, Y: .9},
+		}}},
+		{"ar=4:3&fit=crop", Params{Plan: resize.Plan{Fit: resize.Cover, Aspect: 4. / 3}}},
+		{"rect=center,10,0.5,200&orient=90&flip=v&rot=30", Params{Plan: resize.Plan{
+			Rect: &resize.Rect{XAlign: resize.Middle, Y: 10, W: .5, H: 200}, Orient: 6, Flip: resize.Vertical, Rotate: 30,
+		}}},
+		{"bg=tomato&fm=webp&q=80", Params{Plan: resize.Plan{
+			Background: &color.NRGBA{0xff, 0x63, 0x47, 0xff}, Format: resize.WebP, Quality: 80,
+		}}},
+		{"mark=/brand/a/logo.png&mark-align=top,center&mark-w=0.25&mark-alpha=60&mark-pad=12&auto=format", Params{
+			Plan: resize.Plan{Marks: []resize.Mark{{
+				XAlign: resize.Middle, YAlign: resize.Near, Width: .25, Alpha: 60, Pad: &pad,
+			}}},
+			AutoFormat: true,
+			Marks:      []Image{{Source: "brand", Path: "/a/logo.png"}},
+		}},
+		{"auto=compress", Params{Compress: true}},
+	}
+	for _, tt := range tests {
+		got, _, err := ParseParams(tt.query, true)
+		if err != nil || !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("ParseParams(%q) = %+v, %v, want %+v", tt.query, got, err, tt.want)
+		}
+	}
+}
+
+func TestEveryFieldOfThePlanHasAParameter(t *testing.T) {
+	queries := map[string]string{
+		"Width": "w=2", "Height": "h=2", "DPR": "w=2&dpr=2", "Fit": "w=2&fit=max", "Aspect": "fit=crop&ar=1",
+		"Crop": "w=2&h=2&fit=crop&crop=top", "Focal": "w=2&h=2&fit=crop&crop=focalpoint&fp-x=0",
+		"Rect": "rect=0,0,2,2", "Orient": "orient=1", "Rotate": "rot=1", "Flip": "flip=h",
+		"Background": "bg=000", "Format": "fm=png", "Quality": "q=1", "Marks": "mark=/p/l.png",
+	}
+	plan := reflect.TypeFor[resize.Plan]()
+	for i := range plan.NumField() {
+		name := plan.Field(i).Name
+		p, _, err := ParseParams(queries[name], true)
+		if err != nil || reflect.ValueOf(p.Plan).Field(i).IsZero() || p.IsZero() || p.String() == "" {
+			t.Errorf("%s: no parameter sets it: %q gives %q, %v", name, queries[name], p, err)
+		}
+	}
+}
+
+func TestBadParametersAreNamed(t *testing.T) {
+	const w = "w takes 2 to 8192 pixels, or a fraction of the original's width between 0 and 1"
+	tests := []struct{ query, want string }{
+		{"w=abc", "w=abc: not a number: " + w},
+		{"width=abc", "width=abc: not a number: " + w},
+		{"h=300&w=-5", "w=-5: negative: " + w},
+		{"w=0", "w=0: zero: " + w},
+		{"w=0.0", "w=0.0: zero: " + w},
+		{"w=100000", "w=100000: too large: " + w},
+		{"w=8192.4", "w=8192.4: too large: " + w},
+		{"w=1.2", "w=1.2: neither two pixels nor a fraction: " + w},
+		{"w=", "w=: no value: " + w},
+		{"w", "w=: no value: " + w},
+		{"w=NaN", "w=NaN: not a number: " + w},
+		{"w=Inf", "w=Inf: not a number: " + w},
+		{"w=0x10", "w=0x10: not a number: " + w},
+		{"w=1e3", "w=1e3: not a number: " + w},
+		{"w=+5", "w= 5: not a number: " + w},
+		{"w=1_000", "w=1_000: not a number: " + w},
+		{"w=.", "w=.: not a number: " + w},
+		{"w=1.2.3", "w=1.2.3: not a number: " + w},
+		{"w=500;h=300", "w=500;h=300: not a number: " + w},
+		{"w=%0a", "w=�: not a number: " + w},
+		{"w=%zz", "w=%zz: a percent sign that is not followed by two hexadecimal digits"},
+		{"w=" + strings.Repeat("9", 400), "w=" + strings.Repeat("9", 100) + "…: too large: " + w},
+		{"h=abc", "h=abc: not a number: h takes 2 to 8192 pixels, or a fraction of the original's height between 0 and 1"},
+		{"w64=NTAw=", "w64=NTAw=: not base64url without padding"},
+		{"dpr=0", "dpr=0: zero: dpr takes a number above 0, at most 5"},
+		{"dpr=6", "dpr=6: too large: dpr takes a number above 0, at most 5"},
+		{"w=4000&dpr=3", "dpr=3: w or h times dpr is more than 8192 pixels"},
+		{"fit=cover", "fit=cover: unknown value: fit takes clip, crop, fill, fillmax, max, min, scale or clamp"},
+		{"fit=facearea", "fit=facearea: facearea is not supported yet: fit takes clip, crop, fill, fillmax, max, min, scale or clamp"},
+		{"crop=top,,left", "crop=top,,left: unknown value: crop takes a list of top, bottom, left, right, center, focalpoint and entropy"},
+		{"crop=faces,top", "crop=faces,top: faces is not supported yet: crop takes a list of top, bottom, left, right, center, focalpoint and entropy"},
+		{"ar=16:0", "ar=16:0: out of range: ar takes width:height, such as 16:9, or their quotient, between 1:8192 and 8192:1"},
+		{"ar=0:0", "ar=0:0: out of range: ar takes width:height, such as 16:9, or their quotient, between 1:8192 and 8192:1"},
+		{"ar=16:9:4", "ar=16:9:4: not a number: ar takes width:height, such as 16:9, or their quotient, between 1:8192 and 8192:1"},
+		{"ar=1:10&w=1000&fit=crop", "ar=1:10: the side that follows from it is more than 8192 pixels"},
+		{"fp-x=1.5", "fp-x=1.5: too large: fp-x takes a number from 0 (left) to 1 (right)"},
+		{"rot=abc", "rot=abc: not a number: rot takes degrees counter-clockwise, 0 to 359"},
+		{"orient=9", "orient=9: unknown value: orient takes 0 to 8 as EXIF has them, or 90, 180 or 270 degrees clockwise"},
+		{"flip=x", "flip=x: unknown value: flip takes h, v or hv"},
+		{"bg=12345", "bg=12345: not a colour: bg takes a hexadecimal RGB, ARGB, RRGGBB or AARRGGBB without #, or a CSS colour name"},
+		{"bg=%23fff", "bg=#fff: not a colour: bg takes a hexadecimal RGB, ARGB, RRGGBB or AARRGGBB without #, or a CSS colour name"},
+		{"fm=tiff", "fm=tiff: unknown value: fm takes jpg, png, gif, webp or avif"},
+		{"fm=pjpg", "fm=pjpg: pjpg is not supported yet: fm takes jpg, png, gif, webp or avif"},
+		{"q=101", "q=101: too large: q takes 0 to 100"},
+		{"auto=format,enhance", "auto=format,enhance: enhance is not supported yet: auto takes a list of format and compress"},
+		{"w=500&width=600", "width=600: given twice, and before as w=500"},
+		{"w=500&w=%0d%0aX:y", "w=��X:y: given twice, and before as w=500"},
+		{"w=%0a500&w=9", "w=9: given twice, and before as w=�500"},
+		{"q=50&q64=NTE", "q64=51: given twice, and before as q=50"},
+		{"mark=https://example.com/logo.png", "mark=https://example.com/logo.png: absolute URLs are not supported yet: mark takes the path of an image here, /SOURCE/PATH, such as /photos/logo.png"},
+		{"mark=//example.com/logo.png", "mark=//example.com/logo.png: absolute URLs are not supported yet: mark takes the path of an image here, /SOURCE/PATH, such as /photos/logo.png"},
+		{"mark=logo.png", "mark=logo.png: no leading slash: a path is /SOURCE/PATH, such as /photos/cat.jpg: mark takes the path of an image here, /SOURCE/PATH, such as /photos/logo.png"},
+		{"mark=/p/l.png%3Fw=16", "mark=/p/l.png?w=16: a mark's own parameters are not supported yet: mark takes the path of an image here, /SOURCE/PATH, such as /photos/logo.png"},
+		{"mark=/p/%252e%252e/l.png", "mark=/p/%2e%2e/l.png: a . or .. segment: mark takes the path of an image here, /SOURCE/PATH, such as /photos/logo.png"},
+		{"mark-align=left,right", "mark-align=left,right: two places along one axis: mark-align takes at most one of left, center and right and one of top, middle and bottom"},
+		{"mark-pad=-1", "mark-pad=-1: negative: mark-pad takes 0 to 8192 pixels"},
+		{"vh=%00", "vh=�: a control character: vh takes up to 256 bytes of text"},
+		{"vh=%ff", "vh=�: not UTF-8: vh takes up to 256 bytes of text"},
+		{"vh=" + strings.Repeat("v", 257), "vh=" + strings.Repeat("v", 100) + "…: too long: vh takes up to 256 bytes of text"},
+	}
+	for _, tt := range tests {
+		p, vh, err := ParseParams(tt.query, false)
+		if _, ok := errors.AsType[*ParamError](err); !ok || err.Error() != tt.want {
+			t.Errorf("ParseParams(%q) = %v, want %v", tt.query, err, tt.want)
+		}
+		if !reflect.DeepEqual(p, Params{}) || vh != "" {
+			t.Errorf("ParseParams(%q) returns parameters beside its error", tt.query)
+		}
+	}
+}
+
+func TestBadRectanglesAreRefused(t *testing.T) {
+	for query, want := range map[string]string{
+		"1,2,3":          "fewer than four values",
+		"1,2,3,4,5":      "more than four values",
+		"top,0,9,9":      "x: not a number",
+		"0,left,9,9":     "y: not a number",
+		"1,0,9,9":        "x: 1 is the far edge, which leaves nothing",
+		"1.2,0,9,9":      "x: neither two pixels nor a fraction",
+		"0,0,0,9":        "w: zero",
+		"0,0,9,center":   "h: not a number",
+		"0,0,70000,9":    "w: too large",
+		"-5,0,100,100":   "x: negative",
+		"0,0,100,":       "h: not a number",
+		"0,0, 100,100":   "w: not a number",
+		"full,0,100,100": "x: not a number",
+	} {
+		_, _, err := ParseParams("rect="+url.QueryEscape(query), false)
+		e, ok := errors.AsType[*ParamError](err)
+		if !ok || !strings.HasPrefix(e.Reason, want+":") {
+			t.Errorf("rect=%s: %v, want %s", query, err, want)
+		}
+	}
+}
+
+func TestStrictNamesWhatItDoesNotKnow(t *testing.T) {
+	for _, query := range []string{"blur=20", "w=500&blur=20", "W=500", "auto64=Zm9ybWF0", "x64=", "%zz=1", "=1"} {
+		if _, _, err := ParseParams(query, false); err != nil {
+			t.Errorf("ParseParams(%q): %v", query, err)
+		}
+		_, _, err := ParseParams(query, true)
+		if err == nil || !strings.HasSuffix(err.Error(), ": unknown parameter") {
+			t.Errorf("ParseParams(%q, strict): %v", query, err)
+		}
+	}
+	if _, _, err := ParseParams("w=500&blur=20", true); err.Error() != "blur=20: unknown parameter" {
+		t.Error(err)
+	}
+}
+
+func TestVersionIsApartFromTheParameters(t *testing.T) {
+	for _, tt := range []struct{ query, want string }{
+		{"", ""}, {"vh=", ""}, {"vh=2", "2"}, {"w=500&vh=a%20b", "a b"}, {"vh64=djI", "v2"}, {"vh=2024-05-01T10:00Z", "2024-05-01T10:00Z"},
+	} {
+		if _, vh, err := ParseParams(tt.query, true); vh != tt.want || err != nil {
+			t.Errorf("ParseParams(%q): vh %q, %v, want %q", tt.query, vh, err, tt.want)
+		}
+	}
+}
+
+func TestEveryColourNameIsKnown(t *testing.T) {
+	for _, name := range append(slices.Clone(colornames.Names), "rebeccapurple") {
+		c, problem := parseColor(name)
+		if problem != "" || c.A != 0xff {
+			t.Errorf("%s: %v, %s", name, c, problem)
+		}
+	}
+}
+
+// The first three are what browsers send for an <img>.
+const (
+	acceptChrome = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
+	acceptOld    = "image/png,image/svg+xml,image/*;q=0.8,video/*;q=0.8,*/*;q=0.5"
+	acceptAny    = "*/*"
+)
+
+func TestNegotiation(t *testing.T) {
+	tests := []struct {
+		query, accept string
+		format        resize.Format
+		quality       int
+		varies        bool
+	}{
+		{"w=500", acceptChrome, resize.SameFormat, 0, false},
+		{"fm=png", acceptChrome, resize.PNG, 0, false},
+		{"auto=format", acceptChrome, resize.WebP, 0, true},
+		{"auto=format", acceptOld, resize.SameFormat, 0, true}, // an animated GIF stays one
+		{"auto=format", acceptAny, resize.SameFormat, 0, true},
+		{"auto=format", "", resize.SameFormat, 0, true},
+		{"auto=format&fm=jpg", acceptOld, resize.JPEG, 0, true},
+		{"auto=format&fm=jpg", acceptChrome, resize.WebP, 0, true},
+		{"auto=format&fm=png&q=50", acceptOld, resize.PNG, 0, true},
+		{"auto=format&fm=png&q=50", acceptChrome, resize.WebP, 50, true},
+		{"auto=format&fm=webp", acceptOld, resize.WebP, 0, false}, // asked for by name
+		{"auto=format&q=75", acceptChrome, resize.WebP, 0, true},
+		{"auto=format&q=75", acceptOld, resize.SameFormat, 75, true},
+		{"auto=compress", acceptChrome, resize.Opaque, 45, false},
+		{"auto=compress&q=80", acceptChrome, resize.Opaque, 80, false},
+		{"auto=compress&q=75", acceptChrome, resize.Opaque, 0, false},
+		{"auto=compress&fm=gif", acceptChrome, resize.Opaque, 45, false}, // compress overrides fm
+		{"auto=format,compress", acceptChrome, resize.WebP, 45, true},
+		{"auto=format,compress", acceptOld, resize.Opaque, 45, true},
+		{"auto=format,compress&fm=webp", acceptOld, resize.Opaque, 45, true},
+	}
+	for _, tt := range tests {
+		p, _, err := ParseParams(tt.query, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan, varies := p.Negotiate(tt.accept)
+		if plan.Format != tt.format || plan.Quality != tt.quality || varies != tt.varies {
+			t.Errorf("%s for %q: %q at %d, varies %t; want %q at %d, varies %t", tt.query, tt.accept,
+				plan.Format, plan.Quality, varies, tt.format, tt.quality, tt.varies)
+		}
+	}
+}
+
+func TestAcceptNamesTheType(t *testing.T) {
+	tests := []struct {
+		accept string
+		want   bool
+	}{
+		{"image/webp", true},
+		{"IMAGE/WebP", true},
+		{"text/html, image/webp ;q=0.5", true},
+		{"image/webp;q=1", true},
+		{"image/webp;q=1.000", true},
+		{"image/webp;q=0.001", true},
+		{"image/webp; Q=0.8", true},
+		{"image/webp;q=0", false},
+		{"image/webp;q=0.000", false},
+		{"image/webp;level=1;q=0", false},
+		{"image/webp;level=1", true},
+		{"image/webp;q=0,image/webp", true},
+		{"image/webp;q=abc", false},
+		{"image/webp;q=-1", false},
+		{"image/webp;q=1.1", false},
+		{"image/webp;q=0.0001", false},
+		{"image/webp;q=", false},
+		{"image/webpx", false},
+		{"ximage/webp", false},
+		{"image/*", false},
+		{"*/*", false},
+		{"", false},
+		{",,", false},
+		{`text/plain;x="a,image/webp"`, false},
+		{`text/plain;x="a\",image/webp"`, false},
+		{`text/plain;x="a",image/webp`, true},
+		{`text/plain;x="unclosed,image/webp`, false},
+	}
+	for _, tt := range tests {
+		if got := acceptsType(tt.accept, "image/webp"); got != tt.want {
+			t.Errorf("%q: %t", tt.accept, got)
+		}
+	}
+}
+
+func TestPaths(t *testing.T) {
+	tests := []struct {
+		escaped, source, path string
+		err                   error
+	}{
+		{"/photos/cat.jpg", "photos", "/cat.jpg", nil},
+		{"/photos/a/b/cat.jpg", "photos", "/a/b/cat.jpg", nil},
+		{"/ph%6ftos/c%61t.jpg", "photos", "/cat.jpg", nil},
+		{"/photos/my%20cat.jpg", "photos", "/my cat.jpg", nil},
+		{"/photos/my+cat.jpg", "photos", "/my+cat.jpg", nil},
+		{"/photos/%C3%A9.jpg", "photos", "/é.jpg", nil},
+		{"/photos/é.jpg", "photos", "/é.jpg", nil},
+		{"/photos/a%3Fb%23c.jpg", "photos", "/a?b#c.jpg", nil},
+		{"/photos/100%25.jpg", "photos", "/100%.jpg", nil},
+		{"/photos/%252e%252e/x", "photos", "/%2e%2e/x", nil}, // decoded once, so a name with percent signs
+		{"/photos/...", "photos", "/...", nil},
+		{"/photos/.hidden", "photos", "/.hidden", nil},
+		{"/photos/a;b=c,d:e@f", "photos", "/a;b=c,d:e@f", nil},
+		{"", "", "", errPathRelative},
+		{"photos/cat.jpg", "", "", errPathRelative},
+		{"https://example.com/cat.jpg", "", "", errPathRelative},
+		{"/", "", "", errPathShort},
+		{"/photos", "", "", errPathShort},
+		{"/photos/", "", "", errPathTrailing},
+		{"/photos/a/", "", "", errPathTrailing},
+		{"//cat.jpg", "", "", errPathEmpty},
+		{"/photos//cat.jpg", "", "", errPathEmpty},
+		{"/photos/./cat.jpg", "", "", errPathDots},
+		{"/photos/../cat.jpg", "", "", errPathDots},
+		{"/photos/%2e%2E/cat.jpg", "", "", errPathDots},
+		{"/photos/.%2e", "", "", errPathDots},
+		{"/../cat.jpg", "", "", errPathDots},
+		{"/photos/a%2fb.jpg", "", "", errPathSlash},
+		{"/photos/..%2Fb.jpg", "", "", errPathSlash},
+		{"/photos%2Fb.jpg", "", "", errPathSlash},
+		{`/photos/a\b.jpg`, "", "", errPathBackslash},
+		{"/photos/a%5cb.jpg", "", "", errPathBackslash},
+		{"/photos/a%00.jpg", "", "", errPathControl},
+		{"/photos/a%0D%0Ab.jpg", "", "", errPathControl},
+		{"/photos/a%7f.jpg", "", "", errPathControl},
+		{"/photos/a%C2%85.jpg", "", "", errPathControl},
+		{"/photos/a%ff.jpg", "", "", errPathUTF8},
+		{"/photos/a%C0%AFb.jpg", "", "", errPathUTF8},
+		{"/photos/a%", "", "", errPathEscape},
+		{"/photos/a%2", "", "", errPathEscape},
+		{"/photos/a%zz.jpg", "", "", errPathEscape},
+		{"/photos/a.jpg?w=5", "", "", errPathQuery},
+		{"/photos/%61.jpg#x", "", "", errPathQuery},
+		{"/photos/" + strings.Repeat("a", 2048-8), "photos", "/" + strings.Repeat("a", 2048-8), nil},
+		{"/photos/" + strings.Repeat("a", 2048-7), "", "", errPathLong},
+	}
+	for _, tt := range tests {
+		source, path, err := splitPath(tt.escaped)
+		if source != tt.source || path != tt.path || err != tt.err {
+			t.Errorf("splitPath(%q) = %q, %q, %v, want %q, %q, %v", tt.escaped, source, path, err, tt.source, tt.path, tt.err)
+		}
+	}
+}
+
+func TestRequests(t *testing.T) {
+	u, err := url.Parse("/photos/my%20cat.jpg?w=500&vh=3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := ParseRequest(u, true)
+	want := Request{Image{"photos", "/my cat.jpg", "3"}, Params{Plan: resize.Plan{Width: 500}}}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, %v, want %+v", got, err, want)
+	}
+	for _, tt := range []struct{ url, want string }{
+		{"/photos/a%2fb.jpg", "path /photos/a%2fb.jpg: an encoded slash"},
+		{"/photos//b.jpg?w=abc", "path /photos//b.jpg: an empty segment: two slashes in a row"},
+		{"/photos/b.jpg?q=abc", "q=abc: not a number: q takes 0 to 100"},
+	} {
+		u, err := url.Parse(tt.url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = ParseRequest(u, false)
+		if _, ok := errors.AsType[*ParamError](err); !ok || err.Error() != tt.want {
+			t.Errorf("%s: %v, want %s", tt.url, err, tt.want)
+		}
+	}
+}
+
+// describe says what p comes to for a client and an original of sw by sh pixels, straight from the
+// documentation of Plan and of the parameters, with no thought of canonical forms.
+func describe(p Params, accept string, sw, sh float64) string {
+	plan := p.Plan
+	var b strings.Builder
+	orient := plan.Orient
+	fmt.Fprintf(&b, "orient %d flip %d ", orient, plan.Flip)
+
+	if r := plan.Rect; r != nil {
+		pixels := func(v, side float64) float64 {
+			if v > 1 {
+				return v
+			}
+			return v * side
+		}
+		place := func(v, side, extent float64, a resize.Align) float64 {
+			switch a {
+			case resize.Near:
+				return 0
+			case resize.Middle:
+				return (side - extent) / 2
+			case resize.Far:
+				return side - extent
+			}
+			return pixels(v, side)
+		}
+		w, h := min(pixels(r.W, sw), sw), min(pixels(r.H, sh), sh)
+		x, y := place(r.X, sw, w, r.XAlign), place(r.Y, sh, h, r.YAlign)
+		fmt.Fprintf(&b, "from %v,%v ", x, y)
+		sw, sh = min(w, sw-x), min(h, sh-y)
+	} else {
+		b.WriteString("from 0,0 ")
+	}
+	fmt.Fprintf(&b, "%vx%v ", sw, sh)
+
+	side := func(v, of float64) float64 {
+		if v > 1 && plan.DPR != 0 {
+			return v * plan.DPR
+		}
+		if v > 1 {
+			return v
+		}
+		return v * of
+	}
+	bw, bh := side(plan.Width, sw), side(plan.Height, sh)
+	if ar := plan.Aspect; ar != 0 && plan.Fit == resize.Cover {
+		switch {
+		case bw == 0 && bh == 0:
+			bw, bh = min(sw, sh*ar), min(sh, sw/ar)
+		case bw == 0:
+			bw = bh * ar
+		case bh == 0:
+			bh = bw / ar
+		}
+	}
+	keep := func() string {
+		crop := []resize.Crop{}
+		for _, c := range plan.Crop {
+			if !slices.Contains(crop, c) {
+				crop = append(crop, c)
+			}
+		}
+		if len(crop) == 0 {
+			crop = append(crop, resize.Center)
+		}
+		focal := ""
+		if slices.Contains(crop, resize.FocalPoint) {
+			focal = "{0.5 0.5}"
+			if plan.Focal != nil {
+				focal = fmt.Sprint(*plan.Focal)
+			}
+		}
+		return fmt.Sprint(crop, focal)
+	}
+	inside := math.Inf(1) // the scale at which the source is inside the box
+	if bw != 0 {
+		inside = bw / sw
+	}
+	if bh != 0 {
+		inside = min(inside, bh/sh)
+	}
+	both := bw != 0 && bh != 0
+	switch {
+	case bw == 0 && bh == 0:
+		b.WriteString("as it is")
+	case plan.Fit == resize.Cover && both:
+		fmt.Fprintf(&b, "covering %vx%v keeping %s", bw, bh, keep())
+	case plan.Fit == resize.Min && both:
+		fmt.Fprintf(&b, "cut to %v no larger than %vx%v keeping %s", bw/bh, bw, bh, keep())
+	case plan.Fit == resize.Clamp && both:
+		fmt.Fprintf(&b, "at %v smeared over %vx%v", inside, bw, bh)
+	case plan.Fit == resize.Fill && both:
+		fmt.Fprintf(&b, "at %v padded to %vx%v", inside, bw, bh)
+	case plan.Fit == resize.FillMax && both:
+		fmt.Fprintf(&b, "at %v padded to %vx%v", min(inside, 1), bw, bh)
+	case plan.Fit == resize.Scale && both:
+		fmt.Fprintf(&b, "stretched to %vx%v", bw, bh)
+	case plan.Fit == resize.Max, plan.Fit == resize.Min, plan.Fit == resize.FillMax:
+		fmt.Fprintf(&b, "at %v", min(inside, 1))
+	default:
+		fmt.Fprintf(&b, "at %v", inside)
+	}
+
+	fmt.Fprintf(&b, " rotated %v", math.Mod(plan.Rotate, 360))
+	if c := plan.Background; c != nil {
+		fmt.Fprintf(&b, " on %v", *c)
+	}
+	for i, m := range plan.Marks {
+		x, y, alpha, pad := m.XAlign, m.YAlign, m.Alpha, 5
+		if x == resize.NoAlign {
+			x = resize.Far
+		}
+		if y == resize.NoAlign {
+			y = resize.Far
+		}
+		if alpha == 0 {
+			alpha = 100
+		}
+		if m.Pad != nil {
+			pad = *m.Pad
+		}
+		fmt.Fprintf(&b, " under %v at %d,%d width %v alpha %d pad %d", p.Marks[i], x, y, m.Width, alpha, pad)
+	}
+
+	format, quality := plan.Format, plan.Quality
+	webp := strings.Contains(accept, "image/webp")
+	switch {
+	case p.AutoFormat && webp:
+		format = resize.WebP
+	case p.Compress:
+		format = resize.Opaque
+	}
+	switch {
+	case format == resize.PNG, format == resize.GIF:
+		quality = 0
+	case quality == 0 && p.Compress:
+		quality = 45
+	case quality == 0:
+		quality = 75
+	}
+	fmt.Fprintf(&b, " as %q at %d", format, quality)
+	return b.String()
+}
+
+// randomParams mixes values that are easily confused.
+func randomParams(r *rand.Rand) Params {
+	pick := func(values ...float64) float64 { return values[r.IntN(len(values))] }
+	maybe := func() bool { return r.IntN(3) == 0 }
+	var p Params
+	plan := &p.Plan
+	plan.Width = pick(0, 0, .5, 1, 2, 100, 200)
+	plan.Height = pick(0, 0, .5, 1, 2, 100, 200)
+	plan.DPR = pick(0, 0, 1, 2)
+	plan.Fit = resize.Fit(r.IntN(int(resize.Scale) + 1))
+	plan.Aspect = pick(0, 0, 1, 2)
+	for range r.IntN(4) {
+		plan.Crop = append(plan.Crop, resize.Crop(1+r.IntN(int(resize.Entropy))))
+	}
+	if maybe() {
+		plan.Focal = &resize.Point{X: pick(0, .5, 1), Y: pick(0, .5, 1)}
+	}
+	if maybe() {
+		align := func() resize.Align { return resize.Align(r.IntN(int(resize.Far) + 1)) }
+		plan.Rect = &resize.Rect{X: pick(0, 0, .5, 30), Y: pick(0, 0, .5, 30), W: pick(.5, 1, 1, 50), H: pick(.5, 1, 1, 50), XAlign: align(), YAlign: align()}
+		if plan.Rect.XAlign != resize.NoAlign {
+			plan.Rect.X = 0
+		}
+		if plan.Rect.YAlign != resize.NoAlign {
+			plan.Rect.Y = 0
+		}
+	}
+	if maybe() {
+		plan.Orient = r.IntN(9)
+		plan.Flip = resize.Flip(r.IntN(4))
+		plan.Rotate = pick(0, 90, 45.5)
+	}
+	if maybe() {
+		plan.Background = &color.NRGBA{uint8(r.IntN(2) * 255), 255, 255, uint8(r.IntN(2) * 255)}
+	}
+	plan.Format = []resize.Format{resize.SameFormat, resize.SameFormat, resize.JPEG, resize.PNG, resize.GIF, resize.WebP, resize.AVIF}[r.IntN(7)]
+	plan.Quality = int(pick(0, 0, 1, 45, 75, 80))
+	p.AutoFormat = maybe()
+	p.Compress = maybe()
+	if maybe() {
+		m := resize.Mark{XAlign: resize.Align(r.IntN(4)), YAlign: resize.Align(r.IntN(4)), Width: pick(0, .5, 1, 50), Alpha: int(pick(0, 50, 100))}
+		if pad := int(pick(-1, 0, 5, 9)); pad >= 0 {
+			m.Pad = &pad
+		}
+		plan.Marks = []resize.Mark{m}
+		p.Marks = []Image{{Source: "p", Path: []string{"/l.png", "/a b%?.png"}[r.IntN(2)]}}
+	}
+	return p
+}
+
+func TestTwoPicturesNeverShareAKey(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	clients := []string{acceptChrome, acceptOld}
+	originals := [][2]float64{{300, 200}, {200, 300}, {1000, 1000}, {60, 50}}
+	all := func(p Params) string {
+		var b strings.Builder
+		for _, accept := range clients {
+			for _, o := range originals {
+				b.WriteString(describe(p, accept, o[0], o[1]) + "\n")
+			}
+		}
+		return b.String()
+	}
+	n := 10000
+	if testing.Short() {
+		n = 2000
+	}
+	seen := map[string]string{}
+	keys := map[string]string{}
+	for range n {
+		p := randomParams(r)
+		before := fmt.Sprintf("%#v %v %v", p, p.Plan.String(), p.Plan.Crop)
+		key, want := p.String(), all(p)
+		if got := all(p.canonical()); got != want {
+			t.Fatalf("%+v\nshows\n%sbut its canonical form %s shows\n%s", p, want, key, got)
+		}
+		if other, ok := seen[key]; ok && other != want {
+			t.Fatalf("%s stands for both\n%sand\n%s", key, other, want)
+		}
+		seen[key] = want
+		parsed, _, err := ParseParams(key, true)
+		if err != nil || parsed.String() != key {
+			t.Fatalf("%s is read as %s, %v", key, parsed, err)
+		}
+		for _, accept := range clients {
+			plan, varies := p.Negotiate(accept)
+			again, v := parsed.Negotiate(accept)
+			if plan.String() != again.String() || varies != v {
+				t.Fatalf("%s: %q and %q for one key", key, plan, again)
+			}
+			if !varies {
+				if other, ok := keys[key]; ok && other != plan.String() {
+					t.Fatalf("%s does not vary but gives %q and %q", key, other, plan)
+				}
+				keys[key] = plan.String()
+			}
+		}
+		if after := fmt.Sprintf("%#v %v %v", p, p.Plan.String(), p.Plan.Crop); after != before {
+			t.Fatalf("the methods of %s changed it to %s", before, after)
+		}
+	}
+}
+
+func FuzzParseParams(f *testing.F) {
+	for _, tt := range canonicalTests {
+		f.Add(tt.query)
+	}
+	for _, query := range []string{"w=abc", "mark=https://x/y", "rot=-0.000000000000000000000001", "w=%", "w=1.4", "ar=1:3&fit=crop", "vh=%ff"} {
+		f.Add(query)
+	}
+	f.Fuzz(func(t *testing.T, query string) {
+		p, vh, err := ParseParams(query, false)
+		if err != nil {
+			e, ok := errors.AsType[*ParamError](err)
+			if !ok || e.Param == "" || strings.ContainsFunc(e.Error()+e.Reason, unicode.IsControl) {
+				t.Fatalf("not one line that names a parameter: %q", err)
+			}
+			if _, _, err := ParseParams(query, true); err == nil {
+				t.Fatal("strict takes what is refused otherwise")
+			}
+			return
+		}
+		checkParams(t, p)
+		if len(vh) > maxVersionBytes || checkVersion(vh) != "" {
+			t.Fatalf("vh %q", vh)
+		}
+		key := p.String()
+		again, _, err := ParseParams(key, true)
+		if err != nil {
+			t.Fatalf("canonical form %q: %v", key, err)
+		}
+		if !reflect.DeepEqual(again, p) {
+			t.Fatalf("%q is read as %+v, want %+v", key, again, p)
+		}
+		if again.String() != key {
+			t.Fatalf("%q is written as %q", key, again)
+		}
+		if p.IsZero() != (key == "") {
+			t.Fatalf("%q: IsZero %t", key, p.IsZero())
+		}
+		for _, accept := range []string{acceptChrome, acceptOld} {
+			plan, varies := p.Negotiate(accept)
+			if plan.Quality < 0 || plan.Quality > 100 || varies != p.AutoFormat {
+				t.Fatalf("%q negotiates %+v", key, plan)
+			}
+		}
+	})
+}
+
+// checkParams fails where a number is out of the range that resize is promised.
+func checkParams(t *testing.T, p Params) {
+	t.Helper()
+	plan := p.Plan
+	length := func(name string, v, most float64) {
+		if v != 0 && !(v > 0 && v <= 1 || v >= 2 && v <= most && v == math.Trunc(v)) {
+			t.Fatalf("%s %v", name, v)
+		}
+	}
+	within := func(name string, v, least, most float64) {
+		if !(v >= least && v <= most) {
+			t.Fatalf("%s %v", name, v)
+		}
+	}
+	length("Width", plan.Width, maxSide)
+	length("Height", plan.Height, maxSide)
+	within("DPR", plan.DPR, 0, 5)
+	if plan.DPR != 0 && (plan.Width > 1 && plan.Width*plan.DPR > maxSide || plan.Height > 1 && plan.Height*plan.DPR > maxSide) {
+		t.Fatalf("%vx%v at %v", plan.Width, plan.Height, plan.DPR)
+	}
+	if plan.Aspect != 0 {
+		within("Aspect", plan.Aspect, 1./maxSide, maxSide)
+	}
+	if plan.Fit > resize.Scale || plan.Flip > resize.Both {
+		t.Fatalf("Fit %d, Flip %d", plan.Fit, plan.Flip)
+	}
+	if len(plan.Crop) > int(resize.Entropy) {
+		t.Fatalf("Crop %v", plan.Crop)
+	}
+	if f := plan.Focal; f != nil {
+		within("Focal.X", f.X, 0, 1)
+		within("Focal.Y", f.Y, 0, 1)
+	}
+	if r := plan.Rect; r != nil {
+		length("Rect.X", r.X, maxSourceSide)
+		length("Rect.Y", r.Y, maxSourceSide)
+		length("Rect.W", r.W, maxSourceSide)
+		length("Rect.H", r.H, maxSourceSide)
+		if r.W == 0 || r.H == 0 || r.XAlign > resize.Far || r.YAlign > resize.Far {
+			t.Fatalf("Rect %+v", *r)
+		}
+	}
+	within("Orient", float64(plan.Orient), 0, 8)
+	if !(plan.Rotate >= 0 && plan.Rotate < 360) {
+		t.Fatalf("Rotate %v", plan.Rotate)
+	}
+	within("Quality", float64(plan.Quality), 0, 100)
+	if len(p.Marks) != len(plan.Marks) || len(p.Marks) > 1 {
+		t.Fatalf("%d marks of %d", len(p.Marks), len(plan.Marks))
+	}
+	for i, m := range plan.Marks {
+		length("Mark.Width", m.Width, maxSide)
+		within("Mark.Alpha", float64(m.Alpha), 0, 99)
+		if m.Pad != nil {
+			within("Mark.Pad", float64(*m.Pad), 0, maxSide)
+		}
+		if p.Marks[i].Source == "" || !strings.HasPrefix(p.Marks[i].Path, "/") || p.Marks[i].Version != "" {
+			t.Fatalf("mark %+v", p.Marks[i])
+		}
+	}
+}
+
+func FuzzParseRequest(f *testing.F) {
+	for _, path := range []string{
+		"/photos/cat.jpg", "/photos/a%2fb", "/photos/%2e%2e/x", "/photos/%C3%A9", "//a", "/a/", "/a/b?w=5", "/a/b%00", "/a/%252f",
+	} {
+		f.Add(path)
+	}
+	f.Fuzz(func(t *testing.T, target string) {
+		source, path, err := splitPath(target)
+		if err == nil {
+			checkPath(t, source, path)
+			again := query(nil)
+			again.path(Image{Source: source, Path: path})
+			if img, problem := parseMark(mustUnescape(t, string(again))); problem != "" || img.Source != source || img.Path != path {
+				t.Fatalf("%q as a mark is %q: %+v, %s", target, again, img, problem)
+			}
+		}
+		u, err := url.ParseRequestURI(target)
+		if err != nil {
+			return
+		}
+		r, err := ParseRequest(u, false)
+		if err != nil {
+			if _, ok := errors.AsType[*ParamError](err); !ok {
+				t.Fatal(err)
+			}
+			return
+		}
+		checkPath(t, r.Image.Source, r.Image.Path)
+		checkParams(t, r.Params)
+		again, err := ParseRequest(&url.URL{Path: "/" + r.Image.Source + r.Image.Path, RawQuery: r.Params.String()}, true)
+		r.Image.Version = ""
+		if len(r.Image.Path)*3 < maxPathBytes-3*len(r.Image.Source)-3 && (err != nil || !reflect.DeepEqual(again, r)) {
+			t.Fatalf("%+v comes back as %+v, %v", r, again, err)
+		}
+	})
+}
+
+func mustUnescape(t *testing.T, s string) string {
+	t.Helper()
+	s, err := url.QueryUnescape(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// checkPath fails where a path could lead out of its source or be spelled in a second way.
+func checkPath(t *testing.T, source, path string) {
+	t.Helper()
+	segments := strings.Split(source+path, "/")
+	if !strings.HasPrefix(path, "/") || len(segments) < 2 || segments[0] != source {
+		t.Fatalf("%q, %q", source, path)
+	}
+	for _, s := range segments {
+		if s == "" || s == "." || s == ".." || strings.ContainsAny(s, "\\\x00\r\n") {
+			t.Fatalf("%q, %q", source, path)
+		}
+	}
+}
+
+var benchmarkQueries = []string{
+	"w=500&h=300&fit=crop",
+	"w=500&auto=format",
+	"w=400&h=300&fit=crop&crop=focalpoint&fp-x=0.3&fp-y=0.6&dpr=2&q=60&auto=format,compress&bg=fff",
+	"w=500&mark=%2Fphotos%2Flogo.png&mark-w=0.2&mark-align=top,left&mark-pad=10",
+}
+
+func BenchmarkParseParams(b *testing.B) {
+	for _, query := range benchmarkQueries {
+		b.Run(query, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, _, err := ParseParams(query, false); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkParseRequest(b *testing.B) {
+	u, err := url.Parse("/photos/2024/05/cat.jpg?w=500&h=300&fit=crop")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := ParseRequest(u, false); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkParamsString(b *testing.B) {
+	for _, query := range benchmarkQueries {
+		b.Run(query, func(b *testing.B) {
+			p, _, err := ParseParams(query, false)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				_ = p.String()
+			}
+		})
+	}
+}
+
+func BenchmarkNegotiate(b *testing.B) {
+	p, _, err := ParseParams("w=500&auto=format", false)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		p.Negotiate(acceptChrome)
+	}
+}
+
+func TestDocumentationNamesEveryParameter(t *testing.T) {
+	doc, err := os.ReadFile("docs/parameters.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	examples := regexp.MustCompile("`\\?([^`]+)`").FindAllStringSubmatch(string(doc), -1)
+	if len(examples) < 20 {
+		t.Errorf("%d examples", len(examples))
+	}
+	for _, m := range examples {
+		_, _, err := ParseParams(m[1], true)
+		if err != nil && !strings.Contains(m[1], "utm_source") {
+			t.Errorf("example %s: %v", m[1], err)
+		}
+	}
+	for _, name := range paramNames[1:] {
+		if !strings.Contains(string(doc), "`"+name+"`") {
+			t.Errorf("%s is not in docs/parameters.md", name)
+		}
+	}
+	for _, values := range unsupported {
+		for _, v := range values {
+			if v != "true" && !strings.Contains(string(doc), v+"`") {
+				t.Errorf("%s, which is refused, is not in docs/parameters.md", v)
+			}
+		}
+	}
+}

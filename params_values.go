@@ -1,0 +1,360 @@
+package imagecdn
+
+import (
+	"image/color"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/image/colornames"
+
+	"github.com/imagecdn/imagecdn/resize"
+)
+
+// maxSourceSide is the most pixels that a side of an original may have: what a JPEG can say.
+const maxSourceSide = 65535
+
+// maxVersionBytes bounds vh, which is kept with every name.
+const maxVersionBytes = 256
+
+// A word is a name in URLs for a value.
+type word[T comparable] struct {
+	text  string
+	value T
+}
+
+// The first word of a value is the one that canonical queries use.
+var (
+	fitWords = []word[resize.Fit]{
+		{"clip", resize.Clip}, {"crop", resize.Cover}, {"max", resize.Max}, {"min", resize.Min},
+		{"fill", resize.Fill}, {"fillmax", resize.FillMax}, {"scale", resize.Scale}, {"clamp", resize.Clamp},
+	}
+	cropWords = []word[resize.Crop]{
+		{"top", resize.Top}, {"bottom", resize.Bottom}, {"left", resize.Left}, {"right", resize.Right},
+		{"center", resize.Center}, {"focalpoint", resize.FocalPoint}, {"entropy", resize.Entropy},
+	}
+	flipWords = []word[resize.Flip]{
+		{"h", resize.Horizontal}, {"v", resize.Vertical}, {"hv", resize.Both}, {"vh", resize.Both},
+	}
+	formatWords = []word[resize.Format]{
+		{"jpg", resize.JPEG}, {"jpeg", resize.JPEG}, {"webp", resize.WebP}, {"png", resize.PNG},
+		{"png32", resize.PNG}, {"avif", resize.AVIF}, {"gif", resize.GIF},
+	}
+	xWords = []word[resize.Align]{{"left", resize.Near}, {"center", resize.Middle}, {"right", resize.Far}}
+	yWords = []word[resize.Align]{{"top", resize.Near}, {"middle", resize.Middle}, {"bottom", resize.Far}}
+
+	// Degrees turn clockwise, as imgix has them: 90 is EXIF 6, 180 is 3, 270 is 8. And 0 leaves the
+	// pixels as they are stored, whatever EXIF says, which is EXIF 1.
+	orientWords = []word[int]{
+		{"0", 1}, {"1", 1}, {"2", 2}, {"3", 3}, {"4", 4}, {"5", 5}, {"6", 6}, {"7", 7}, {"8", 8},
+		{"90", 6}, {"180", 3}, {"270", 8},
+	}
+)
+
+// unsupported are imgix's values that are refused rather than taken for something else: a picture
+// that comes out another way later must not have been cached under the same name.
+var unsupported = map[paramID][]string{
+	paramFit:  {"facearea"},
+	paramCrop: {"faces", "edges"},
+	paramFM:   {"jp2", "json", "jxr", "pjpg", "mp4", "png8", "webm", "blurhash"},
+	paramAuto: {"enhance", "redeye", "true"},
+}
+
+func unknownWord(id paramID, value string) string {
+	if slices.Contains(unsupported[id], value) {
+		return value + " is not supported yet"
+	}
+	return "unknown value"
+}
+
+func valueOf[T comparable](words []word[T], text string) (v T, ok bool) {
+	for i := range words {
+		if words[i].text == text {
+			return words[i].value, true
+		}
+	}
+	return v, false
+}
+
+// wordOf returns the word for v, or "?" for a value that has none.
+func wordOf[T comparable](words []word[T], v T) string {
+	for i := range words {
+		if words[i].value == v {
+			return words[i].text
+		}
+	}
+	return "?"
+}
+
+// parseCrop reads preferences in order.
+func parseCrop(list string) (crop []resize.Crop, problem string) {
+	for rest, more := list, true; more; {
+		var item string
+		item, rest, more = strings.Cut(rest, ",")
+		c, ok := valueOf(cropWords, item)
+		if !ok {
+			return nil, unknownWord(paramCrop, item)
+		}
+		if !slices.Contains(crop, c) {
+			crop = append(crop, c)
+		}
+	}
+	return crop, ""
+}
+
+func parseAuto(list string) (format, compress bool, problem string) {
+	for rest, more := list, true; more; {
+		var item string
+		item, rest, more = strings.Cut(rest, ",")
+		switch item {
+		case "format":
+			format = true
+		case "compress":
+			compress = true
+		default:
+			return false, false, unknownWord(paramAuto, item)
+		}
+	}
+	return format, compress, ""
+}
+
+func parseAlign(list string) (x, y resize.Align, problem string) {
+	for rest, more := list, true; more; {
+		var item string
+		item, rest, more = strings.Cut(rest, ",")
+		a, ok := valueOf(xWords, item)
+		axis := &x
+		if !ok {
+			a, ok = valueOf(yWords, item)
+			axis = &y
+		}
+		switch {
+		case !ok:
+			return x, y, "unknown value"
+		case *axis != resize.NoAlign && *axis != a:
+			return x, y, "two places along one axis"
+		}
+		*axis = a
+	}
+	return x, y, ""
+}
+
+func parseMark(value string) (Image, string) {
+	if strings.Contains(value, "://") || strings.HasPrefix(value, "//") {
+		return Image{}, "absolute URLs are not supported yet"
+	}
+	source, path, err := splitPath(value)
+	switch err {
+	case nil:
+		return Image{Source: source, Path: path}, ""
+	case errPathQuery:
+		return Image{}, "a mark's own parameters are not supported yet"
+	}
+	return Image{}, err.Error()
+}
+
+// checkVersion accepts any text that can be kept, compared and logged.
+func checkVersion(vh string) (problem string) {
+	switch {
+	case len(vh) > maxVersionBytes:
+		return "too long"
+	case !utf8.ValidString(vh):
+		return errPathUTF8.Error()
+	case strings.ContainsFunc(vh, unicode.IsControl):
+		return errPathControl.Error()
+	}
+	return ""
+}
+
+// parseRect reads x,y,w,h.
+func parseRect(value string) (rect *resize.Rect, problem string) {
+	var field [4]string
+	n := 0
+	for rest, more := value, true; more; n++ {
+		if n == len(field) {
+			return nil, "more than four values"
+		}
+		field[n], rest, more = strings.Cut(rest, ",")
+	}
+	if n < len(field) {
+		return nil, "fewer than four values"
+	}
+	var r resize.Rect
+	if r.X, r.XAlign, problem = parsePlace(field[0], xWords); problem != "" {
+		return nil, "x: " + problem
+	}
+	if r.Y, r.YAlign, problem = parsePlace(field[1], yWords); problem != "" {
+		return nil, "y: " + problem
+	}
+	if r.W, problem = parseExtent(field[2]); problem != "" {
+		return nil, "w: " + problem
+	}
+	if r.H, problem = parseExtent(field[3]); problem != "" {
+		return nil, "h: " + problem
+	}
+	return &r, ""
+}
+
+// parsePlace reads a coordinate of a rectangle.
+func parsePlace(s string, words []word[resize.Align]) (v float64, a resize.Align, problem string) {
+	if a, ok := valueOf(words, s); ok {
+		return 0, a, ""
+	}
+	v, problem = parseNumber(s)
+	switch {
+	case problem != "" || v == 0:
+	case v == 1:
+		problem = "1 is the far edge, which leaves nothing" // a Rect's 1 is a fraction, never a pixel
+	case v > 1:
+		v, problem = parseLength(s, maxSourceSide)
+	}
+	return v, resize.NoAlign, problem
+}
+
+// parseExtent reads a side of a rectangle.
+func parseExtent(s string) (v float64, problem string) {
+	if s == "full" {
+		return 1, ""
+	}
+	return parseLength(s, maxSourceSide)
+}
+
+// parseLength reads whole pixels above 1, or a fraction in (0, 1]. Pixels with decimals, which
+// layout code computes, are rounded.
+func parseLength(s string, most float64) (v float64, problem string) {
+	v, problem = parseNumber(s)
+	switch {
+	case problem != "":
+		return 0, problem
+	case v == 0:
+		return 0, "zero"
+	case v <= 1:
+		return v, ""
+	case v > most:
+		return 0, "too large"
+	}
+	if v = math.Round(v); v < 2 {
+		return 0, "neither two pixels nor a fraction" // 1.2 must not round to 1, the whole width
+	}
+	return v, ""
+}
+
+// parseRange reads a number from 0 to most.
+func parseRange(s string, most float64) (v float64, problem string) {
+	v, problem = parseNumber(s)
+	if problem == "" && v > most {
+		return 0, "too large"
+	}
+	return v, problem
+}
+
+// parseInt reads a number from 0 to most and rounds it.
+func parseInt(s string, most float64) (v int, problem string) {
+	f, problem := parseRange(s, most)
+	return int(math.Round(f)), problem
+}
+
+// parseRatio reads W:H or a number.
+func parseRatio(s string) (v float64, problem string) {
+	width, height, ok := strings.Cut(s, ":")
+	v, problem = parseNumber(width)
+	if ok && problem == "" {
+		var h float64
+		h, problem = parseNumber(height)
+		v /= h
+	}
+	if problem == "" && !(v >= 1.0/maxSide && v <= maxSide) {
+		problem = "out of range"
+	}
+	if problem != "" {
+		return 0, problem
+	}
+	return v, ""
+}
+
+// parseAngle reads degrees of either sign and brings them into [0, 360).
+func parseAngle(s string) (v float64, problem string) {
+	digits, negative := strings.CutPrefix(s, "-")
+	if v, problem = parseNumber(digits); problem != "" {
+		return 0, problem
+	}
+	if v = math.Mod(v, 360); negative && v != 0 {
+		v = 360 - v
+	}
+	if v == 360 {
+		v = 0 // 360 less next to nothing
+	}
+	return v, ""
+}
+
+// parseColor reads a hexadecimal colour, alpha first, or one of CSS's 148 names.
+func parseColor(s string) (*color.NRGBA, string) {
+	var d [8]byte
+	n := 0
+	for ; n < len(s) && n < len(d); n++ {
+		v, ok := hexDigit(s[n])
+		if !ok {
+			break
+		}
+		d[n] = v
+	}
+	if n == len(s) {
+		switch n {
+		case 3:
+			return &color.NRGBA{d[0] * 17, d[1] * 17, d[2] * 17, 0xff}, ""
+		case 4:
+			return &color.NRGBA{d[1] * 17, d[2] * 17, d[3] * 17, d[0] * 17}, ""
+		case 6:
+			return &color.NRGBA{d[0]<<4 | d[1], d[2]<<4 | d[3], d[4]<<4 | d[5], 0xff}, ""
+		case 8:
+			return &color.NRGBA{d[2]<<4 | d[3], d[4]<<4 | d[5], d[6]<<4 | d[7], d[0]<<4 | d[1]}, ""
+		}
+	}
+	if c, ok := namedColor(s); ok {
+		return &c, ""
+	}
+	return nil, "not a colour"
+}
+
+// parseNumber reads digits with at most one decimal point. Signs, exponents, hexadecimal, Inf and
+// NaN, which strconv would take, are no way to write a size; less so two ways to write one.
+func parseNumber(s string) (v float64, problem string) {
+	digits, points := 0, 0
+	for i := range len(s) {
+		switch c := s[i]; {
+		case '0' <= c && c <= '9':
+			digits++
+		case c == '.':
+			points++
+		case c == '-' && i == 0 && len(s) > 1:
+			if _, problem := parseNumber(s[1:]); problem == "" {
+				return 0, "negative"
+			}
+			return 0, "not a number"
+		default:
+			return 0, "not a number"
+		}
+	}
+	if digits == 0 || points > 1 {
+		return 0, "not a number"
+	}
+	v, err := strconv.ParseFloat(s, 64)
+	if err != nil {
+		return 0, "too large"
+	}
+	return v, ""
+}
+
+// namedColor returns the colour of a CSS name, in either case. Package colornames has the 147 of
+// SVG 1.1; CSS added one.
+func namedColor(name string) (color.NRGBA, bool) {
+	name = strings.ToLower(name)
+	if name == "rebeccapurple" {
+		return color.NRGBA{0x66, 0x33, 0x99, 0xff}, true
+	}
+	c, ok := colornames.Map[name]
+	return color.NRGBA(c), ok // all are opaque, so premultiplied or not is one
+}

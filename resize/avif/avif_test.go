@@ -1,0 +1,190 @@
+package avif
+
+import (
+	"bytes"
+	"errors"
+	"image"
+	"image/color"
+	"image/png"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/imagecdn/imagecdn/internal/samples"
+	"github.com/imagecdn/imagecdn/resize"
+)
+
+func sample(t testing.TB, name string) []byte {
+	t.Helper()
+	b, err := fs.ReadFile(samples.FS(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func render(t testing.TB, p resize.Plan, data []byte) *resize.Picture {
+	t.Helper()
+	var r resize.Renderer
+	pic, err := r.Render(t.Context(), p, data)
+	if err != nil {
+		t.Fatalf("%s: %v", p, err)
+	}
+	return pic
+}
+
+func pixels(t testing.TB, p resize.Plan, data []byte) image.Image {
+	t.Helper()
+	p.Format = resize.PNG
+	m, err := png.Decode(bytes.NewReader(render(t, p, data).Bytes))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// near fails unless all channels of a and b are within d on average.
+func near(t *testing.T, a, b image.Image, d float64) {
+	t.Helper()
+	if a.Bounds() != b.Bounds() {
+		t.Fatalf("%v, want %v", a.Bounds(), b.Bounds())
+	}
+	sum := 0.0
+	for y := range a.Bounds().Dy() {
+		for x := range a.Bounds().Dx() {
+			p, q := color.RGBAModel.Convert(a.At(x, y)).(color.RGBA), color.RGBAModel.Convert(b.At(x, y)).(color.RGBA)
+			for _, v := range []int{int(p.R) - int(q.R), int(p.G) - int(q.G), int(p.B) - int(q.B), int(p.A) - int(q.A)} {
+				sum += float64(max(v, -v))
+			}
+		}
+	}
+	if mean := sum / float64(4*a.Bounds().Dx()*a.Bounds().Dy()); mean > d {
+		t.Errorf("%.2f apart, want at most %.2f", mean, d)
+	}
+}
+
+// TestRoundTrip writes AVIF, opaque and not, and reads it again.
+func TestRoundTrip(t *testing.T) {
+	soft := image.NewNRGBA(image.Rect(0, 0, 64, 48))
+	for y := range 48 {
+		for x := range 64 {
+			soft.SetNRGBA(x, y, color.NRGBA{200, uint8(4 * x), 30, uint8(5 * y)})
+		}
+	}
+	var b bytes.Buffer
+	if err := png.Encode(&b, soft); err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range map[string][]byte{"photograph": sample(t, "coffee.png"), "transparent": b.Bytes()} {
+		t.Run(name, func(t *testing.T) {
+			out := render(t, resize.Plan{Width: 60, Format: resize.AVIF, Quality: 90}, data)
+			info, err := resize.Probe(out.Bytes)
+			if err != nil || info.Format != resize.AVIF || info.Width != 60 || info.Alpha != (name == "transparent") {
+				t.Fatalf("%+v, %v", info, err)
+			}
+			if out.Format.ContentType() != "image/avif" {
+				t.Error(out.Format.ContentType())
+			}
+			near(t, pixels(t, resize.Plan{}, out.Bytes), pixels(t, resize.Plan{Width: 60}, data), 4)
+		})
+	}
+}
+
+// files are those that the codec is tested with.
+func files(t testing.TB) []string {
+	t.Helper()
+	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/gen2brain/avif").Output()
+	if err != nil {
+		t.Skip("no source of the codec here to take pictures from")
+	}
+	all, err := filepath.Glob(filepath.Join(strings.TrimSpace(string(dir)), "testdata/*.avif*"))
+	if err != nil || len(all) == 0 {
+		t.Skip("no pictures with the source of the codec")
+	}
+	return all
+}
+
+// TestFiles: each has the size that its header says, and truncated ones are errors.
+func TestFiles(t *testing.T) {
+	for _, file := range files(t) {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			info, err := resize.Probe(data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("%+v", info)
+			w, h := info.Width, info.Height
+			if info.Orientation >= 5 {
+				w, h = h, w
+			}
+			if got := pixels(t, resize.Plan{}, data).Bounds(); got != image.Rect(0, 0, w, h) {
+				t.Errorf("%v, want %dx%d", got, w, h)
+			}
+			var r resize.Renderer
+			for _, n := range []int{0, 11, 40, 100, len(data) / 3} {
+				if _, err := r.Render(t.Context(), resize.Plan{Width: 10, Format: resize.PNG}, data[:n]); !errors.Is(err, resize.ErrDamaged) && !errors.Is(err, resize.ErrUnsupported) {
+					t.Errorf("cut off at %d: %v", n, err)
+				}
+			}
+		})
+	}
+}
+
+// TestSizesMustAgree: a container that lies about the size is refused before the codec runs.
+func TestSizesMustAgree(t *testing.T) {
+	out := render(t, resize.Plan{Width: 60, Format: resize.AVIF}, sample(t, "coffee.png")).Bytes
+	if w, h := sequenceSizeOf(out); w != 60 || h != 40 {
+		t.Skipf("this encoder's sequence header says %dx%d", w, h)
+	}
+	i := bytes.Index(out, []byte("ispe"))
+	lying := bytes.Clone(out)
+	lying[i+11] = 8
+	var r resize.Renderer
+	if _, err := r.Render(t.Context(), resize.Plan{Format: resize.PNG}, lying); !errors.Is(err, resize.ErrDamaged) {
+		t.Errorf("%v, want ErrDamaged", err)
+	}
+	huge := bytes.Clone(out)
+	copy(huge[i+8:], []byte{0, 0, 0x40, 0, 0, 0, 0x40, 0})
+	if _, err := r.Render(t.Context(), resize.Plan{Format: resize.PNG}, huge); err == nil {
+		t.Error("a picture of 16384x16384 was accepted")
+	}
+}
+
+func sequenceSizeOf(data []byte) (int, int) {
+	i := bytes.Index(data, []byte("av1C"))
+	n := int(data[i-4])<<24 | int(data[i-3])<<16 | int(data[i-2])<<8 | int(data[i-1])
+	return sequenceSize(data[i+8 : i-4+n])
+}
+
+func TestOrientation(t *testing.T) {
+	for _, tt := range []struct{ turns, mirror, want int }{
+		{0, -1, 1}, {1, -1, 8}, {2, -1, 3}, {3, -1, 6},
+		{0, 0, 4}, {0, 1, 2}, {2, 0, 2}, {2, 1, 4}, {1, 0, 5}, {3, 1, 5}, {1, 1, 7}, {3, 0, 7},
+	} {
+		if got := orientation(tt.turns, tt.mirror); got != tt.want {
+			t.Errorf("%d turns, mirror %d: %d, want %d", tt.turns, tt.mirror, got, tt.want)
+		}
+	}
+}
+
+func FuzzProbe(f *testing.F) {
+	for _, file := range files(f) {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data[:min(len(data), 1024)])
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if match(data) {
+			probe(data) // nothing to hold it to but that it ends
+		}
+	})
+}

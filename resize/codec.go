@@ -1,0 +1,159 @@
+package resize
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"image"
+	"io"
+	"maps"
+	"sync"
+	"sync/atomic"
+)
+
+// A Codec reads and writes one format. Those of this package are registered already; resize/avif
+// registers one more. All functions may be called by many goroutines at once, get bytes of strangers,
+// and may panic: a panic becomes ErrDamaged.
+type Codec struct {
+	// Format is the name in Plan.Format and Info.Format. A codec registered later replaces one of the
+	// same name.
+	Format Format
+
+	// ContentType is the media type, such as "image/png".
+	ContentType string
+
+	// Match reports whether data, which may be short, begins a picture of this format.
+	Match func(data []byte) bool
+
+	// Probe reads the header of data, for which Match holds, in time and memory that do not depend on
+	// the pixels. Its errors wrap ErrUnsupported or ErrDamaged.
+	Probe func(data []byte) (Info, error)
+
+	// Decode gives the pixels of data, for which Probe succeeded, as stored: of Info's size. Where denom
+	// is 2, 4 or 8, it may give them at 1/denom of that, sizes rounded up. Of an animation it gives the
+	// first frame. Any error that is not ctx's counts as ErrDamaged.
+	Decode func(ctx context.Context, data []byte, denom int) (image.Image, error)
+
+	// Encode writes m as *image.Gray, as *image.RGBA without transparency, or as *image.NRGBA (and, for
+	// JPEG alone, as *image.YCbCr), at quality 1 to 100. Nil means that the format is read only.
+	Encode func(w io.Writer, m image.Image, quality int) error
+
+	// MaxSide is the largest width or height that Encode takes. Zero means that Renderer.MaxSize decides.
+	MaxSide int
+
+	// Alpha says that Encode keeps transparency.
+	Alpha bool
+}
+
+// Info is what the header of a picture says.
+type Info struct {
+	Format        Format
+	Width, Height int  // as stored: before Orientation
+	Orientation   int  // 1 to 8 as EXIF has them; 1 where the file says nothing or nonsense
+	Frames        int  // of an animation; 1 for stills
+	Alpha         bool // whether it may have transparent pixels
+}
+
+// registry maps formats to codecs. It is replaced, never changed, so that readers need no lock.
+var (
+	registry   atomic.Pointer[map[Format]*Codec]
+	registryMu sync.Mutex // guards the replacing
+)
+
+// Register makes c known to every Renderer. It is meant to be called from init.
+func Register(c Codec) {
+	registryMu.Lock()
+	defer registryMu.Unlock()
+	next := map[Format]*Codec{}
+	if old := registry.Load(); old != nil {
+		maps.Copy(next, *old)
+	}
+	next[c.Format] = &c
+	registry.Store(&next)
+}
+
+func codecFor(f Format) *Codec { return (*registry.Load())[f] }
+
+// ContentType gives the media type of f, or "application/octet-stream" for a format that nobody
+// registered.
+func (f Format) ContentType() string {
+	if c := codecFor(f); c != nil {
+		return c.ContentType
+	}
+	return "application/octet-stream"
+}
+
+// Probe reads the header of a picture, never its pixels. The format is found by content, never by
+// name. Errors wrap ErrUnsupported or ErrDamaged.
+func Probe(data []byte) (Info, error) {
+	c, err := match(data)
+	if err != nil {
+		return Info{}, err
+	}
+	var info Info
+	err = guard(string(c.Format), func() (err error) {
+		info, err = c.Probe(data)
+		return err
+	})
+	if err != nil {
+		return Info{}, err
+	}
+	// 65535 is the most that JPEG and GIF can say, and far beyond what anybody shows.
+	if info.Width < 1 || info.Height < 1 || info.Width > 65535 || info.Height > 65535 {
+		return Info{}, fmt.Errorf("%w: %s of %dx%d pixels", ErrDamaged, info.Format, info.Width, info.Height)
+	}
+	if info.Orientation < 1 || info.Orientation > 8 {
+		info.Orientation = 1
+	}
+	info.Frames = max(info.Frames, 1)
+	return info, nil
+}
+
+func match(data []byte) (*Codec, error) {
+	for _, c := range *registry.Load() {
+		if c.Match(data) {
+			return c, nil
+		}
+	}
+	switch {
+	case len(data) == 0:
+		return nil, fmt.Errorf("%w: no bytes", ErrUnsupported)
+	case bytes.HasPrefix(data, []byte("\xff\xd8")):
+		return nil, fmt.Errorf("%w: JPEG cut off", ErrDamaged)
+	}
+	// The first word is enough to tell an error page from an odd format.
+	start := data[:min(len(data), 16)]
+	if i := bytes.IndexAny(start, " \r\n"); i > 0 {
+		start = start[:i]
+	}
+	return nil, fmt.Errorf("%w: starts with %q", ErrUnsupported, start)
+}
+
+// guard runs f and turns a panic into ErrDamaged: decoders are given bytes of strangers.
+func guard(what string, f func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: %s: %v", ErrDamaged, what, r)
+		}
+	}()
+	return f()
+}
+
+// reader gives data until ctx is done. Decoders pull a few kilobytes at a time, so one that is busy
+// with a hostile file stops soon after.
+type reader struct {
+	ctx  context.Context
+	data []byte
+}
+
+func (r *reader) Read(p []byte) (int, error) {
+	if r.ctx.Err() != nil {
+		return 0, context.Cause(r.ctx)
+	}
+	if len(r.data) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, r.data)
+	r.data = r.data[n:]
+	return n, nil
+}

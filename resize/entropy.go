@@ -1,0 +1,96 @@
+package resize
+
+import (
+	"image"
+	"math"
+)
+
+// slide moves the stretch that Crop's Entropy left open to where the picture says most, and settles it
+// there for the frames that follow.
+//
+// What a pixel says is what it would cost to code it: minus the logarithm of how often its difference
+// from what its neighbours predict occurs in the picture (Shannon, 1948). Sky and walls cost nothing,
+// smooth shading little, texture and faces much; and the costs of pixels add up, so that the best
+// window is found with one running sum.
+func (j *job) slide(src image.Image, denom int) {
+	l := &j.layout
+	if !l.slideX && !l.slideY {
+		return
+	}
+	// A small copy of all that could be shown: which part is busy does not hang on single pixels.
+	bound := func(s span) span {
+		return span{at: float64(s.lo), size: float64(s.hi - s.lo), lo: s.lo, hi: s.hi}
+	}
+	bx, by := bound(l.x), bound(l.y)
+	f := math.Min(1, 256/math.Max(bx.size, by.size))
+	w, h := int(atLeast1(bx.size*f)), int(atLeast1(by.size*f))
+	small := j.pose.upright(src, bx, by, w, h, j.srcW, j.srcH, denom, false)
+	cols, rows := information(gray8(small))
+	if l.slideX {
+		l.x.at = busiest(bx, l.x, cols)
+	}
+	if l.slideY {
+		l.y.at = busiest(by, l.y, rows)
+	}
+	l.slideX, l.slideY = false, false
+}
+
+// information gives what the columns and the rows of m say, in bits.
+func information(m *image.Gray) (cols, rows []float64) {
+	w, h := m.Rect.Dx(), m.Rect.Dy()
+	residual := func(x, y int) uint8 {
+		v := m.Pix[y*m.Stride+x]
+		switch {
+		case x > 0 && y > 0:
+			left, up, corner := int(m.Pix[y*m.Stride+x-1]), int(m.Pix[(y-1)*m.Stride+x]), int(m.Pix[(y-1)*m.Stride+x-1])
+			return v - uint8(min(max(left+up-corner, min(left, up)), max(left, up)))
+		case x > 0:
+			return v - m.Pix[y*m.Stride+x-1]
+		case y > 0:
+			return v - m.Pix[(y-1)*m.Stride+x]
+		}
+		return 0
+	}
+	var count [256]int
+	for y := range h {
+		for x := range w {
+			count[residual(x, y)]++
+		}
+	}
+	var bits [256]float64
+	for i, n := range count {
+		if n > 0 {
+			bits[i] = -math.Log2(float64(n) / float64(w*h))
+		}
+	}
+	cols, rows = make([]float64, w), make([]float64, h)
+	for y := range h {
+		for x := range w {
+			b := bits[residual(x, y)]
+			cols[x] += b
+			rows[y] += b
+		}
+	}
+	return cols, rows
+}
+
+// busiest gives where in all a stretch as long as part holds most of info, which describes all of it.
+// Of equals it takes the one nearest to the middle.
+func busiest(all, part span, info []float64) float64 {
+	perSample := all.size / float64(len(info))
+	n := min(max(int(math.Round(part.size/perSample)), 1), len(info))
+	sum := 0.0
+	for _, v := range info[:n] {
+		sum += v
+	}
+	middle := float64(len(info)-n) / 2
+	best, at := sum, 0
+	for i := 1; i+n <= len(info); i++ {
+		sum += info[i+n-1] - info[i-1]
+		// Sums differ in the last digits for no reason.
+		if d := sum - best; d > 1e-6*best || d > -1e-6*best && math.Abs(float64(i)-middle) < math.Abs(float64(at)-middle) {
+			best, at = sum, i
+		}
+	}
+	return all.at + math.Min(float64(at)*perSample, all.size-part.size)
+}

@@ -1,0 +1,262 @@
+package resize
+
+import (
+	"fmt"
+	"image"
+	"math"
+)
+
+// A layout is a Plan worked out for an original of a known size: all of the geometry, no pixels.
+type layout struct {
+	x, y span // what is shown of the upright original, in its pixels
+
+	// slideX and slideY: the stretch is in the middle for now, and goes where the picture is busiest.
+	slideX, slideY bool
+
+	w, h  int         // what x and y become, in pixels
+	frame image.Point // the size of the output; larger than w by h where Fit pads
+	at    image.Point // where in the frame the picture is
+}
+
+// pads reports whether there is a frame around the picture.
+func (l layout) pads() bool { return l.frame != image.Pt(l.w, l.h) }
+
+// layout works out the geometry of p for an upright original of w by h pixels.
+func (p Plan) layout(w, h int) (layout, error) {
+	x, y := whole(w), whole(h)
+	if p.Rect != nil {
+		var err error
+		if x, y, err = p.Rect.spans(w, h); err != nil {
+			return layout{}, err
+		}
+	}
+	l := layout{x: x, y: y}
+	sw, sh := x.size, y.size
+	bw, bh := p.box(p.Width, sw), p.box(p.Height, sh) // zero: not asked for
+
+	switch {
+	case p.Fit == Cover && p.Aspect > 0 && (bw == 0 || bh == 0):
+		switch {
+		case bw > 0:
+			bh = atLeast1(bw / p.Aspect)
+		case bh > 0:
+			bw = atLeast1(bh * p.Aspect)
+		default: // the largest that the source holds
+			bw = math.Min(sw, sh*p.Aspect)
+			bw, bh = atLeast1(bw), atLeast1(bw/p.Aspect)
+		}
+	case bw == 0 && bh == 0:
+		bw, bh = sw, sh
+	case bw == 0 || bh == 0:
+		// One side follows from the other by the source's aspect ratio, whatever the fit.
+		f := bw / sw
+		if bw == 0 {
+			f = bh / sh
+		}
+		if f > 1 && (p.Fit == Max || p.Fit == Min || p.Fit == FillMax) {
+			f = 1
+		}
+		bw, bh = atLeast1(sw*f), atLeast1(sh*f)
+		l.w, l.h = int(bw), int(bh)
+		l.frame = image.Pt(l.w, l.h)
+		return l, nil
+	}
+	l.frame = image.Pt(int(bw), int(bh))
+
+	inside := math.Min(bw/sw, bh/sh)
+	switch p.Fit {
+	case Max, FillMax:
+		inside = math.Min(inside, 1)
+	case Min:
+		// The box, made smaller if the source does not hold it.
+		f := math.Min(1, math.Min(sw/bw, sh/bh))
+		bw, bh = atLeast1(bw*f), atLeast1(bh*f)
+		l.frame = image.Pt(int(bw), int(bh))
+	}
+	switch p.Fit {
+	case Cover, Min:
+		l.w, l.h = l.frame.X, l.frame.Y
+		p.cut(&l, bw, bh)
+	case Scale:
+		l.w, l.h = l.frame.X, l.frame.Y
+	default:
+		l.w, l.h = int(atLeast1(sw*inside)), int(atLeast1(sh*inside))
+		if p.Fit == Clip || p.Fit == Max {
+			l.frame = image.Pt(l.w, l.h)
+		}
+		l.at = image.Pt((l.frame.X-l.w)/2, (l.frame.Y-l.h)/2)
+	}
+	return l, nil
+}
+
+// box gives a side of the box in pixels, from what was asked for and the source's size.
+func (p Plan) box(asked, source float64) float64 {
+	switch {
+	case asked <= 0:
+		return 0
+	case asked <= 1:
+		return atLeast1(asked * source)
+	case p.DPR > 0:
+		return atLeast1(asked * p.DPR)
+	}
+	return atLeast1(asked)
+}
+
+func atLeast1(v float64) float64 { return math.Max(1, math.Round(v)) }
+
+// cut makes the source of l as wide for its height as bw is for bh, and says where it lies.
+func (p Plan) cut(l *layout, bw, bh float64) {
+	sw, sh := l.x.size, l.y.size
+	f := math.Max(bw/sw, bh/sh)
+	l.x.size, l.y.size = math.Min(sw, bw/f), math.Min(sh, bh/f)
+	restX, restY := sw-l.x.size, sh-l.y.size
+
+	const unset = -1
+	fx, fy := float64(unset), float64(unset) // how much of the rest is cut off at the left, and the top
+	set := func(f *float64, v float64) {
+		if *f == unset {
+			*f = v
+		}
+	}
+	for _, c := range p.Crop {
+		switch c {
+		case Left:
+			set(&fx, 0)
+		case Right:
+			set(&fx, 1)
+		case Top:
+			set(&fy, 0)
+		case Bottom:
+			set(&fy, 1)
+		case Center:
+			set(&fx, 0.5)
+			set(&fy, 0.5)
+		case FocalPoint:
+			at := Point{0.5, 0.5}
+			if p.Focal != nil {
+				at = *p.Focal
+			}
+			set(&fx, place(at.X, sw, l.x.size))
+			set(&fy, place(at.Y, sh, l.y.size))
+		case Entropy:
+			l.slideX = l.slideX || fx == unset && restX > 0
+			l.slideY = l.slideY || fy == unset && restY > 0
+			set(&fx, 0.5)
+			set(&fy, 0.5)
+		}
+	}
+	set(&fx, 0.5)
+	set(&fy, 0.5)
+	l.x.at += fx * restX
+	l.y.at += fy * restY
+}
+
+// place says how much of what is cut off goes from the near end, for a stretch of size with the point
+// at (a fraction of total) as near to its middle as the picture allows.
+func place(at, total, size float64) float64 {
+	if size >= total {
+		return 0.5
+	}
+	at = min(max(at, 0), 1)
+	return min(max((at*total-size/2)/(total-size), 0), 1)
+}
+
+// spans works out a Rect of an upright original of w by h pixels.
+func (r Rect) spans(w, h int) (x, y span, err error) {
+	x, okX := rectSide(r.X, r.W, r.XAlign, w)
+	y, okY := rectSide(r.Y, r.H, r.YAlign, h)
+	if !okX || !okY {
+		return x, y, fmt.Errorf("%w: the rectangle lies outside of the picture, which is %dx%d", ErrPlan, w, h)
+	}
+	return x, y, nil
+}
+
+func rectSide(at, size float64, align Align, n int) (span, bool) {
+	pixels := func(v float64) float64 {
+		if v <= 1 {
+			v *= float64(n)
+		}
+		return math.Round(v)
+	}
+	lo := pixels(at)
+	length := math.Max(1, pixels(size))
+	if size == 0 {
+		length = float64(n)
+	}
+	switch align {
+	case Near:
+		lo = 0
+	case Middle:
+		lo = math.Floor((float64(n) - length) / 2)
+	case Far:
+		lo = float64(n) - length
+	}
+	hi := math.Min(lo+length, float64(n))
+	lo = math.Max(lo, 0)
+	if lo >= hi {
+		return span{}, false
+	}
+	return span{at: lo, size: hi - lo, lo: int(lo), hi: int(hi)}, true
+}
+
+// check reports what no picture could be made of, whatever the original.
+func (p Plan) check() error {
+	bad := func(name string, v any) error { return fmt.Errorf("%w: %s is %v", ErrPlan, name, v) }
+	for _, f := range []struct {
+		name string
+		v    float64
+	}{{"Width", p.Width}, {"Height", p.Height}, {"DPR", p.DPR}, {"Aspect", p.Aspect}} {
+		if !(f.v >= 0 && f.v <= 1e6) { // NaN too
+			return bad(f.name, f.v)
+		}
+	}
+	if !(p.Rotate >= 0 && p.Rotate < 360) {
+		return bad("Rotate", p.Rotate)
+	}
+	if p.Aspect > 0 && p.Aspect < 1e-4 {
+		return bad("Aspect", p.Aspect)
+	}
+	if p.Fit > Scale {
+		return bad("Fit", p.Fit)
+	}
+	if p.Orient < 0 || p.Orient > 8 {
+		return bad("Orient", p.Orient)
+	}
+	if p.Flip > Both {
+		return bad("Flip", p.Flip)
+	}
+	if p.Quality < 0 || p.Quality > 100 {
+		return bad("Quality", p.Quality)
+	}
+	for _, c := range p.Crop {
+		if c < Top || c > Entropy {
+			return bad("Crop", c)
+		}
+	}
+	if f := p.Focal; f != nil && (math.IsNaN(f.X) || math.IsNaN(f.Y)) {
+		return bad("Focal", *f)
+	}
+	if r := p.Rect; r != nil {
+		for _, v := range []float64{r.X, r.Y, r.W, r.H} {
+			if !(v >= 0 && v <= 1e6) {
+				return bad("Rect", *r)
+			}
+		}
+		if r.XAlign > Far || r.YAlign > Far {
+			return bad("Rect", *r)
+		}
+	}
+	for _, m := range p.Marks {
+		switch {
+		case m.XAlign > Far || m.YAlign > Far:
+			return bad("Mark's align", m)
+		case !(m.Width >= 0 && m.Width <= 1e6):
+			return bad("Mark's Width", m.Width)
+		case m.Alpha < 0 || m.Alpha > 100:
+			return bad("Mark's Alpha", m.Alpha)
+		case m.Pad != nil && (*m.Pad < 0 || *m.Pad > 1e6):
+			return bad("Mark's Pad", *m.Pad)
+		}
+	}
+	return nil
+}

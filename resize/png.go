@@ -1,0 +1,89 @@
+package resize
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"image"
+	"image/png"
+	"io"
+	"sync"
+)
+
+func init() {
+	Register(Codec{
+		Format:      PNG,
+		ContentType: "image/png",
+		Match:       func(b []byte) bool { return bytes.HasPrefix(b, []byte("\x89PNG\r\n\x1a\n")) },
+		Probe:       probePNG,
+		Decode: func(ctx context.Context, data []byte, _ int) (image.Image, error) {
+			return png.Decode(&reader{ctx, data})
+		},
+		Encode: encodePNG,
+		Alpha:  true,
+	})
+}
+
+// probePNG reads IHDR, and steps from chunk to chunk for what else matters (PNG, third edition, 5.3).
+func probePNG(data []byte) (Info, error) {
+	info := Info{Format: PNG, Orientation: 1, Frames: 1}
+	first := true
+	for b := data[8:]; len(b) >= 8; {
+		n, kind := binary.BigEndian.Uint32(b), string(b[4:8])
+		b = b[8:]
+		if first {
+			if kind != "IHDR" || n != 13 || len(b) < 13 {
+				break
+			}
+			w, h := binary.BigEndian.Uint32(b), binary.BigEndian.Uint32(b[4:])
+			if w > 65535 || h > 65535 {
+				return info, fmt.Errorf("%w: PNG of %dx%d pixels", ErrTooLarge, w, h)
+			}
+			info.Width, info.Height = int(w), int(h)
+			info.Alpha = b[9]&4 != 0
+			first = false
+		}
+		if uint64(n)+4 > uint64(len(b)) {
+			break // cut off: decoding will say so
+		}
+		switch kind {
+		case "tRNS":
+			info.Alpha = true
+		case "eXIf":
+			info.Orientation = exifOrientation(b[:n])
+		case "IEND":
+			return info, nil
+		}
+		b = b[n+4:]
+	}
+	if first {
+		return info, fmt.Errorf("%w: PNG without a header", ErrDamaged)
+	}
+	return info, nil
+}
+
+// pngBuffers keeps the encoder's tables and compressor, some 850 KB.
+var pngBuffers pngPool
+
+type pngPool struct{ pool sync.Pool }
+
+func (p *pngPool) Get() *png.EncoderBuffer {
+	b, _ := p.pool.Get().(*png.EncoderBuffer)
+	return b
+}
+
+func (p *pngPool) Put(b *png.EncoderBuffer) { p.pool.Put(b) }
+
+func encodePNG(w io.Writer, m image.Image, _ int) error {
+	e := png.Encoder{BufferPool: &pngBuffers}
+	switch m.(type) {
+	case *image.RGBA, *image.NRGBA:
+		// Drawings and icons have few colours: an exact palette makes their files several times smaller.
+		px, _ := rgb(m)
+		if p := exactPalette(px, 256); p != nil {
+			return e.Encode(w, p)
+		}
+	}
+	return e.Encode(w, m)
+}

@@ -1,0 +1,406 @@
+// Package resize makes pictures out of pictures: an original and a Plan go in, the bytes of a resized,
+// cut, turned, watermarked and encoded picture come out.
+//
+//	var r resize.Renderer
+//	pic, err := r.Render(ctx, resize.Plan{Width: 500, Format: resize.JPEG}, original)
+//	// pic.Bytes, pic.Format.ContentType(), pic.Width, pic.Height
+//
+// It reads JPEG, PNG, GIF, WebP and BMP and writes the first four; importing package resize/avif for its
+// side effect adds AVIF. Everything is pure Go.
+//
+// # Promises
+//
+// Originals are bytes of strangers. Sizes are checked before anything is decoded, work stops when the
+// context is done, and no input, however damaged, makes Render panic: it gives an error that wraps
+// ErrUnsupported, ErrDamaged, ErrTooLarge or ErrPlan with one line that says what is wrong. A JPEG that
+// was cut off is an error, never a picture that is half gray.
+//
+// Output never carries metadata: not EXIF, not XMP, not colour profiles. EXIF orientation is applied
+// before it is dropped.
+//
+// The same Plan and the same bytes give the same picture wherever and whenever the same Version runs,
+// with one exception: the encoder of WebP is the system's libwebp where there is one.
+//
+// # Limits
+//
+// Colours are taken to be sRGB: a profile that says otherwise is dropped without converting. Sixteen
+// bits a channel become eight. Of an animated WebP the first frame is taken. Resampling works on the
+// stored values, not on linear light, as browsers and libvips do by default.
+package resize
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"image/color"
+	"math"
+)
+
+// Version is the version of the engine. It is part of the keys under which pictures are kept, so it
+// changes whenever the pixels of any picture do; a test holds it to that.
+const Version = "1"
+
+// The kinds of errors that Render and Probe give, always wrapped in one line of what is wrong. Errors of
+// the context come as they are.
+var (
+	ErrUnsupported = errors.New("not an image that can be read") // HTTP: 415
+	ErrDamaged     = errors.New("damaged image")                 // HTTP: 422
+	ErrTooLarge    = errors.New("image too large")               // HTTP: 413
+	ErrPlan        = errors.New("cannot be done")                // HTTP: 400
+)
+
+// A Renderer makes pictures. The zero value is ready. It holds no resources, and may be used by many
+// goroutines at once.
+type Renderer struct {
+	// MaxPixels is the largest input: width times height, times frames where an animation is kept.
+	// An animation that comes out may not be larger either. Zero means 50 megapixels. Negative means no
+	// limit.
+	MaxPixels int64
+
+	// MaxFrames is the longest animation that is kept animated; a longer one is ErrTooLarge, as showing
+	// a part of it would pass for the whole. It does not bound animations of which a still is made.
+	// Zero means 500. Negative means no limit.
+	MaxFrames int
+
+	// MaxSize is the largest width or height of an output; what would be larger is ErrTooLarge.
+	// Zero means 8192. Negative means no limit but the format's.
+	MaxSize int
+
+	// MaxScans is how many scans a progressive JPEG may have. Each costs a pass over all pixels and
+	// takes but 34 bytes, so that 43 KB can be 3 s of work. Encoders write 10. Zero means 100. Negative
+	// means no limit.
+	MaxScans int
+}
+
+// A Picture is a rendered picture.
+type Picture struct {
+	Bytes         []byte
+	Format        Format // never SameFormat or Opaque
+	Width, Height int
+}
+
+// Render makes the picture that p describes. inputs are the original and then p.Marks' pictures, in
+// order; they are read only, and not kept.
+//
+// When ctx is done, Render returns its cause within a few milliseconds, except from within the decoders
+// of WebP and AVIF and all encoders, which finish first.
+func (r *Renderer) Render(ctx context.Context, p Plan, inputs ...[]byte) (*Picture, error) {
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	if len(inputs) != 1+len(p.Marks) {
+		return nil, fmt.Errorf("%w: %d inputs for a picture and %d marks", ErrPlan, len(inputs), len(p.Marks))
+	}
+	info, err := Probe(inputs[0])
+	if err != nil {
+		return nil, err
+	}
+	to, err := p.output(info)
+	if err != nil {
+		return nil, err
+	}
+	animated := to.Format == GIF && info.Format == GIF && info.Frames > 1
+	frames := 1
+	if animated {
+		frames = info.Frames
+	}
+	if err := r.fits(info, frames); err != nil {
+		return nil, err
+	}
+
+	j := job{Renderer: r, plan: p, to: to, pose: poseOf(info.Orientation, p.Flip)}
+	if p.Orient != 0 {
+		j.pose = poseOf(p.Orient, p.Flip)
+	}
+	j.srcW, j.srcH = j.pose.size(info.Width, info.Height)
+	if j.layout, err = p.layout(j.srcW, j.srcH); err != nil {
+		return nil, err
+	}
+	if err := j.sizeFits(frames); err != nil {
+		return nil, err
+	}
+	if err := j.loadMarks(ctx, inputs[1:]); err != nil {
+		return nil, err
+	}
+	if animated {
+		return j.animate(ctx, inputs[0])
+	}
+
+	src, denom, err := r.decode(ctx, inputs[0], info, j.denom())
+	if err != nil {
+		return nil, err
+	}
+	m, err := j.compose(ctx, src, denom)
+	if err != nil {
+		return nil, err
+	}
+	return j.encode(m)
+}
+
+// output finds the codec of the format to write.
+func (p Plan) output(original Info) (*Codec, error) {
+	f := p.Format
+	switch f {
+	case SameFormat:
+		if c := codecFor(original.Format); c.Encode != nil {
+			return c, nil
+		}
+		f = PNG
+	case Opaque:
+		f = JPEG
+		if original.Alpha || p.Background != nil && p.Background.A < 255 {
+			f = PNG // until the pixels are seen
+		}
+	}
+	c := codecFor(f)
+	switch {
+	case c == nil:
+		return nil, fmt.Errorf("%w: no package for format %q is linked in", ErrPlan, f)
+	case c.Encode == nil:
+		return nil, fmt.Errorf("%w: format %q can be read but not written", ErrPlan, f)
+	}
+	return c, nil
+}
+
+func limit[T int | int64](v, standard T) T {
+	switch {
+	case v == 0:
+		return standard
+	case v < 0:
+		return math.MaxInt32
+	}
+	return v
+}
+
+func (r *Renderer) maxPixels() int64 {
+	if r.MaxPixels < 0 {
+		return math.MaxInt64
+	}
+	return limit(r.MaxPixels, 50e6)
+}
+
+// fits checks an input before any of it is decoded.
+func (r *Renderer) fits(info Info, frames int) error {
+	if n := limit(r.MaxFrames, 500); frames > n {
+		return fmt.Errorf("%w: %d frames, of at most %d", ErrTooLarge, frames, n)
+	}
+	// Sides are 16 bits and frames 34 bytes each, so the product stays below 2⁶³.
+	if n := int64(info.Width) * int64(info.Height) * int64(frames); n > r.maxPixels() {
+		return fmt.Errorf("%w: %dx%d pixels in %d frame(s), of at most %d pixels",
+			ErrTooLarge, info.Width, info.Height, frames, r.maxPixels())
+	}
+	return nil
+}
+
+// decode gives the pixels of data as standard has them, at 1/denom of their size.
+func (r *Renderer) decode(ctx context.Context, data []byte, info Info, denom int) (image.Image, int, error) {
+	if err := context.Cause(ctx); err != nil {
+		return nil, 0, err
+	}
+	if info.Format == JPEG {
+		if err := checkScans(data, limit(r.MaxScans, 100)); err != nil {
+			return nil, 0, err
+		}
+	}
+	var m image.Image
+	err := guard(string(info.Format), func() (err error) {
+		if m, err = codecFor(info.Format).Decode(ctx, data, denom); err != nil {
+			return err
+		}
+		// Checked before standard looks at the pixels, and whatever the codec: a header may say one
+		// size and the data another.
+		switch b := m.Bounds(); b.Size() {
+		case image.Pt(info.Width, info.Height):
+			denom = 1
+		case image.Pt((info.Width+denom-1)/denom, (info.Height+denom-1)/denom):
+		default:
+			return fmt.Errorf("the header says %dx%d, the data %dx%d", info.Width, info.Height, b.Dx(), b.Dy())
+		}
+		m = standard(m)
+		return nil
+	})
+	switch {
+	case err == nil:
+		return m, denom, nil
+	case ctx.Err() != nil:
+		return nil, 0, context.Cause(ctx)
+	case errors.Is(err, ErrUnsupported), errors.Is(err, ErrDamaged), errors.Is(err, ErrTooLarge):
+		return nil, 0, err
+	}
+	return nil, 0, fmt.Errorf("%w: %s: %w", ErrDamaged, info.Format, err)
+}
+
+// A job is one call of Render with what does not depend on the pixels worked out.
+type job struct {
+	*Renderer
+	plan       Plan
+	to         *Codec
+	pose       pose
+	srcW, srcH int // of the original, upright
+	layout     layout
+	marks      []placedMark
+}
+
+func (j *job) sizeFits(frames int) error {
+	f := j.layout.frame
+	n := limit(j.MaxSize, 8192)
+	if j.to.MaxSide > 0 {
+		n = min(n, j.to.MaxSide)
+	}
+	if f.X > n || f.Y > n {
+		return fmt.Errorf("%w: the result would be %dx%d, of at most %d on a side", ErrTooLarge, f.X, f.Y, n)
+	}
+	if frames > 1 && int64(f.X)*int64(f.Y)*int64(frames) > j.maxPixels() {
+		return fmt.Errorf("%w: the result would be %d frames of %dx%d, of at most %d pixels",
+			ErrTooLarge, frames, f.X, f.Y, j.maxPixels())
+	}
+	return nil
+}
+
+// denom is the smallest scale, of those that JPEG can be decoded at, that still has enough pixels: the
+// last part of a reduction is left to the kernel.
+func (j *job) denom() int {
+	l := j.layout
+	have := math.Min(l.x.size/float64(l.w), l.y.size/float64(l.h))
+	if _, _, zoom := j.turn(); zoom > 1 {
+		have /= zoom
+	}
+	denom := 1
+	for denom < 8 && have >= scaledMargin*float64(2*denom) {
+		denom *= 2
+	}
+	return denom
+}
+
+// compose runs the steps of the plan up to encoding.
+func (j *job) compose(ctx context.Context, src image.Image, denom int) (image.Image, error) {
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
+	j.slide(src, denom)
+	l := j.layout
+	w, h, zoom := j.turn()
+	x, y := l.x, l.y
+	plain := !l.pads() && zoom == 0 && len(j.marks) == 0
+	if !l.pads() && zoom > 0 {
+		x, y = x.middle(float64(w)/(float64(l.w)*zoom)), y.middle(float64(h)/(float64(l.h)*zoom))
+	} else {
+		w, h = l.w, l.h
+	}
+
+	m := j.pose.upright(src, x, y, w, h, j.srcW, j.srcH, denom, plain && j.to.Format == JPEG)
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
+	if plain {
+		return j.ground(m), nil
+	}
+	if l.pads() {
+		m = j.pad(m)
+	}
+	if zoom > 0 {
+		if l.pads() {
+			w, h, _ = j.turn()
+			m = scale(m, whole(l.frame.X).middle(float64(w)/(float64(l.frame.X)*zoom)),
+				whole(l.frame.Y).middle(float64(h)/(float64(l.frame.Y)*zoom)), w, h, false)
+		}
+		m = rotate(m, j.plan.Rotate, l.frame.X, l.frame.Y)
+	}
+	if len(j.marks) > 0 {
+		m = j.mark(m)
+	}
+	return j.ground(m), nil
+}
+
+// ground lays the picture over the background where the plan or the format asks for it.
+func (j *job) ground(m image.Image) image.Image {
+	switch t := m.(type) {
+	case *image.YCbCr:
+		if j.to.Format != JPEG {
+			px, _ := rgb(t)
+			return &image.RGBA{Pix: px.Pix, Stride: px.Stride, Rect: px.Rect}
+		}
+	case *image.NRGBA:
+		if j.plan.Background != nil {
+			t = owned(t)
+			underlay(t, *j.plan.Background)
+			m = opaque(t)
+		}
+		if t, ok := m.(*image.NRGBA); ok && !j.to.Alpha {
+			return flatten(owned(t), white)
+		}
+	}
+	return m
+}
+
+var white = color.NRGBA{255, 255, 255, 255}
+
+// pad puts the picture in its frame.
+func (j *job) pad(m image.Image) image.Image {
+	l := j.layout
+	src, solid := rgb(m)
+	dst := image.NewNRGBA(image.Rectangle{Max: l.frame})
+	if j.plan.Fit == Clamp {
+		extend(dst, src, l.at)
+	} else {
+		c := white
+		if j.plan.Background != nil {
+			c = *j.plan.Background
+		}
+		solid = solid && c.A == 255
+		fill(dst, c)
+		for y := range l.h { // as it is: what is transparent in it stays so
+			copy(dst.Pix[(l.at.Y+y)*dst.Stride+4*l.at.X:], src.Pix[y*src.Stride:][:4*l.w])
+		}
+	}
+	if solid {
+		return &image.RGBA{Pix: dst.Pix, Stride: dst.Stride, Rect: dst.Rect}
+	}
+	return dst
+}
+
+func fill(dst *image.NRGBA, c color.NRGBA) {
+	for px := dst.Pix; len(px) >= 4; px = px[4:] {
+		px[0], px[1], px[2], px[3] = c.R, c.G, c.B, c.A
+	}
+}
+
+// extend puts src at a place in dst and repeats its edges around it.
+func extend(dst, src *image.NRGBA, at image.Point) {
+	w, h := src.Rect.Dx(), src.Rect.Dy()
+	for y := range dst.Rect.Dy() {
+		from := src.Pix[min(max(y-at.Y, 0), h-1)*src.Stride:][:4*w]
+		row := dst.Pix[y*dst.Stride:][:4*dst.Rect.Dx()]
+		copy(row[4*at.X:], from)
+		for x := range at.X {
+			copy(row[4*x:], from[:4])
+		}
+		for x := at.X + w; x < dst.Rect.Dx(); x++ {
+			copy(row[4*x:], from[4*w-4:])
+		}
+	}
+}
+
+// encode writes m.
+func (j *job) encode(m image.Image) (*Picture, error) {
+	to := j.to
+	if j.plan.Format == Opaque && to.Format == PNG {
+		if _, transparent := m.(*image.NRGBA); !transparent || m.(*image.NRGBA).Opaque() {
+			to = codecFor(JPEG)
+			if t, ok := m.(*image.NRGBA); ok {
+				m = opaque(t)
+			}
+		}
+	}
+	quality := j.plan.Quality
+	if quality == 0 {
+		quality = 75
+	}
+	var out bytes.Buffer
+	if err := guard(string(to.Format), func() error { return to.Encode(&out, m, quality) }); err != nil {
+		return nil, fmt.Errorf("writing %s: %w", to.Format, err)
+	}
+	return &Picture{Bytes: out.Bytes(), Format: to.Format, Width: m.Bounds().Dx(), Height: m.Bounds().Dy()}, nil
+}

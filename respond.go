@@ -1,0 +1,197 @@
+package imagecdn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/imagecdn/imagecdn/cache"
+	"github.com/imagecdn/imagecdn/internal/flight"
+	"github.com/imagecdn/imagecdn/resize"
+)
+
+// send answers with a picture.
+func (h *Handler) send(w http.ResponseWriter, r *http.Request, p *picture) {
+	header := w.Header()
+	for k, v := range p.thing.Header {
+		header[k] = v
+	}
+	h.setFreshness(header, p)
+	w.WriteHeader(http.StatusOK)
+	if r.Method != http.MethodHead {
+		w.Write(p.thing.Body)
+	}
+}
+
+// notModified answers a request whose client has the picture already.
+func (h *Handler) notModified(w http.ResponseWriter, p *picture) {
+	w.Header().Set("Etag", p.etag())
+	h.setFreshness(w.Header(), p)
+	w.WriteHeader(http.StatusNotModified)
+}
+
+// matches reports whether p is what the client has, by weak comparison (RFC 9110 section 13.1.2).
+func (p *picture) matches(ifNoneMatch []string) bool {
+	if len(ifNoneMatch) == 0 {
+		return false
+	}
+	etag := p.etag()
+	for _, field := range ifNoneMatch {
+		for tag := range strings.SplitSeq(field, ",") {
+			tag = strings.TrimSpace(tag)
+			if strings.TrimPrefix(tag, "W/") == etag || tag == "*" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// setFreshness says how long p may be kept, by the input that has the least left to live, and where p
+// came from.
+func (h *Handler) setFreshness(header http.Header, p *picture) {
+	now := time.Now()
+	shortest := p.inputs[0].now.Entry
+	left := shortest.Freshness.Lifetime - shortest.Age(now)
+	unkept, asked := false, cache.Hit
+	for _, in := range p.inputs {
+		e := in.now.Entry
+		if l := e.Freshness.Lifetime - e.Age(now); l < left {
+			shortest, left = e, l
+		}
+		unkept = unkept || !in.now.Keepable()
+		asked = max(asked, in.now.How)
+	}
+
+	ttl := int64(left / time.Second)
+	var status string
+	switch {
+	case asked == cache.Revalidated:
+		status = "imagecdn; fwd=stale; fwd-status=304; ttl=" + strconv.FormatInt(ttl, 10)
+	case asked >= cache.Filled || p.made:
+		status = "imagecdn; fwd=miss"
+		if !unkept {
+			status += "; stored"
+		}
+	default:
+		status = "imagecdn; hit; ttl=" + strconv.FormatInt(ttl, 10)
+	}
+	header["Cache-Status"] = []string{status}
+
+	if unkept {
+		// Purged since the request arrived, or forbidden to be kept by the origin.
+		header["Cache-Control"] = []string{"no-store"}
+		return
+	}
+	age := int64(shortest.Age(now) / time.Second)
+	lifetime := int64(shortest.Freshness.Lifetime / time.Second)
+	control := "public, max-age=" + strconv.FormatInt(lifetime, 10)
+	if most := h.opts.BrowserMaxAge; most > 0 && left > most {
+		// What a cache has held for a while still leaves a browser the full time.
+		control = fmt.Sprintf("public, max-age=%d, s-maxage=%d", age+int64(most/time.Second), lifetime)
+	}
+	header["Cache-Control"] = []string{control}
+	header["Age"] = []string{strconv.FormatInt(age, 10)}
+}
+
+// An httpError is an answer that is no picture.
+type httpError struct {
+	status     int
+	text       string        // one line, for the client
+	lifetime   time.Duration // zero: not to be kept
+	retryAfter time.Duration // zero: not said
+	cause      error         // for the operator
+}
+
+func (e *httpError) Error() string { return e.text }
+func (e *httpError) Unwrap() error { return e.cause }
+
+// An entryError is an input that is no image: the origin said so, or failed.
+type entryError struct{ in input }
+
+func (e *entryError) Error() string {
+	return fmt.Sprintf("/%s%s: %s", e.in.image.Source, e.in.image.Path, e.in.now.Entry.Reason)
+}
+
+// refuse answers with an error: one line of text, to be kept no longer than the negative lifetime.
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	var e *httpError
+	var entry *entryError
+	var panicked *flight.PanicError
+	switch {
+	case errors.As(err, &e):
+	case errors.As(err, &entry):
+		// Its lifetime is never above the negative one: the cache sees to that.
+		known := entry.in.now.Entry
+		e = &httpError{status: known.Status, text: entry.Error(), cause: err}
+		if entry.in.now.Keepable() {
+			e.lifetime = known.Freshness.Lifetime - known.Age(time.Now())
+		}
+	case errors.As(err, &panicked):
+		e = &httpError{status: http.StatusInternalServerError, text: "the server failed", cause: err}
+		h.log.Error("panic", "path", r.URL.Path, "panic", panicked.Value, "stack", string(panicked.Stack))
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		e = &httpError{status: http.StatusServiceUnavailable, text: "the request ended before its answer was ready"}
+	default:
+		e = &httpError{status: http.StatusInternalServerError, text: "the server failed", cause: err}
+	}
+	if e.status >= 500 && r.Context().Err() == nil {
+		h.log.Warn("a request failed", "path", r.URL.Path, "status", e.status, "error", err)
+	}
+
+	header := w.Header()
+	header.Set("Content-Type", "text/plain; charset=utf-8")
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Cache-Control", "no-store")
+	if seconds := int64(e.lifetime / time.Second); seconds > 0 {
+		header.Set("Cache-Control", "public, max-age="+strconv.FormatInt(seconds, 10))
+	}
+	if e.retryAfter > 0 {
+		header.Set("Retry-After", strconv.FormatInt(int64((e.retryAfter+time.Second-1)/time.Second), 10))
+	}
+	w.WriteHeader(e.status)
+	if r.Method != http.MethodHead {
+		fmt.Fprintln(w, oneLine(e.text))
+	}
+}
+
+// oneLine keeps a text to one line of a bounded length, whatever bytes of a stranger it quotes.
+func oneLine(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == '\u2028' || r == '\u2029' {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "\uFFFD"))
+	if len(s) > 300 {
+		s = strings.ToValidUTF8(s[:300], "") + "…"
+	}
+	return s
+}
+
+// statusOf is the HTTP status of an error of package resize.
+func statusOf(err error) int {
+	switch {
+	case errors.Is(err, resize.ErrPlan):
+		return http.StatusBadRequest
+	case errors.Is(err, resize.ErrTooLarge):
+		return http.StatusRequestEntityTooLarge
+	case errors.Is(err, resize.ErrUnsupported):
+		return http.StatusUnsupportedMediaType
+	case errors.Is(err, resize.ErrDamaged):
+		return http.StatusUnprocessableEntity
+	}
+	return http.StatusInternalServerError
+}
+
+// publicText is what a client is told of an error of package resize, whose texts are fit for that.
+func publicText(err error) string {
+	if statusOf(err) == http.StatusInternalServerError {
+		return "the picture could not be made"
+	}
+	return err.Error()
+}

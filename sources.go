@@ -1,0 +1,134 @@
+package imagecdn
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"regexp"
+
+	"github.com/imagecdn/imagecdn/cache"
+	"github.com/imagecdn/imagecdn/origin"
+	"github.com/imagecdn/imagecdn/resize"
+)
+
+// Sources are where originals come from, by the name that is the first part of an image's path: a letter or
+// digit, and then letters, digits, "-", "_" and ".".
+type Sources map[string]Source
+
+// A Source is one place where originals come from. [Dir], [FS] and [Origin] make the usual ones; their fields
+// may be changed before they are given to [New]. Exactly one of Dir, FS, URL and Transport is set.
+type Source struct {
+	// Dir is a directory. Symbolic links that lead out of it are not followed. Its files are their own
+	// validators: an edited file shows within a second or so, without a purge.
+	Dir string
+
+	// FS is a file system, such as an embed.FS.
+	FS fs.FS
+
+	// URL is the base of an HTTP origin: the image /a/b.jpg of a source with the URL https://example.com/img/ is
+	// https://example.com/img/a/b.jpg.
+	URL string
+
+	// Transport is anything else that answers a GET of an image's path.
+	Transport http.RoundTripper
+
+	// HTTP are settings of the client for URL, such as access to private addresses. Nil means its
+	// defaults, which refuse those.
+	HTTP *origin.HTTPOptions
+
+	// Lifetime is how long this source's images live. Zero means Options.Lifetime.
+	Lifetime cache.Lifetime
+}
+
+// Dir is the source of images in a directory.
+func Dir(path string) Source { return Source{Dir: path} }
+
+// FS is the source of images in a file system.
+func FS(fsys fs.FS) Source { return Source{FS: fsys} }
+
+// Origin is the source of images on a web server.
+func Origin(base string) Source { return Source{URL: base} }
+
+// source is a Source in use.
+type source struct {
+	cache  *cache.Transport
+	closer io.Closer // nil where there is nothing to close
+}
+
+var sourceName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+
+func (h *Handler) addSource(name string, s Source) error {
+	if !sourceName.MatchString(name) {
+		return fmt.Errorf("imagecdn: Sources: %q is not a name for a source: it takes letters, digits, \"-\", \"_\" and \".\"", name)
+	}
+	next, closer, err := s.open()
+	if err != nil {
+		return fmt.Errorf("imagecdn: Sources[%q]: %w", name, err)
+	}
+	h.sources[name] = &source{
+		cache: cache.NewTransport(h.store, next, &cache.TransportOptions{
+			Source:   name,
+			Table:    h.table,
+			Lifetime: cmp.Or(s.Lifetime, h.opts.Lifetime),
+			MaxBytes: h.opts.MaxBytes,
+			Inspect:  h.inspect,
+			Classify: h.classify,
+		}),
+		closer: closer,
+	}
+	return nil
+}
+
+func (s Source) open() (http.RoundTripper, io.Closer, error) {
+	set := 0
+	for _, is := range []bool{s.Dir != "", s.FS != nil, s.URL != "", s.Transport != nil} {
+		if is {
+			set++
+		}
+	}
+	if set != 1 {
+		return nil, nil, errors.New("exactly one of Dir, FS, URL and Transport must be set")
+	}
+	switch {
+	case s.Dir != "":
+		d, err := origin.OpenDir(s.Dir)
+		return d, d, err
+	case s.FS != nil:
+		return origin.NewFS(s.FS), nil, nil
+	case s.URL != "":
+		c, err := origin.NewHTTP(s.URL, s.HTTP)
+		return c, c, err
+	}
+	return s.Transport, nil, nil
+}
+
+func (h *Handler) closeSources() {
+	for _, s := range h.sources {
+		s.cache.Close()
+		if s.closer != nil {
+			s.closer.Close()
+		}
+	}
+}
+
+// inspect says what an original is, by its bytes alone. What is no picture is not kept at all.
+func (h *Handler) inspect(body []byte) (contentType string, status int, reason string) {
+	info, err := resize.Probe(body)
+	if err != nil {
+		return "", statusOf(err), publicText(err)
+	}
+	return info.Format.ContentType(), http.StatusOK, ""
+}
+
+// classify says what a failure of an origin means to a client, and tells the operator the rest.
+func (h *Handler) classify(err error) (status int, reason string) {
+	if e, ok := errors.AsType[*origin.Error](err); ok {
+		h.log.Warn("an origin failed", "error", e, "cause", e.Cause)
+		return origin.Status(err), e.Text
+	}
+	h.log.Warn("an origin failed", "error", err)
+	return cache.Classify(err)
+}
