@@ -35,45 +35,48 @@ func init() {
 const (
 	gifExtension = 0x21
 	gifImage     = 0x2c
-	gifTrailer   = 0x3b
 	gifControl   = 0xf9
 )
 
-// probeGIF steps from block to block without looking into them: 34 bytes can ask for four gigabytes.
 func probeGIF(data []byte) (Info, error) {
-	info := Info{Format: GIF, Orientation: 1, Frames: 1}
+	info := Info{Format: GIF, Orientation: 1}
 	if len(data) < 13 {
 		return info, fmt.Errorf("%w: GIF cut off", ErrDamaged)
 	}
 	info.Width = int(binary.LittleEndian.Uint16(data[6:]))
 	info.Height = int(binary.LittleEndian.Uint16(data[8:]))
-	b := skip(data, 13+colorTable(data[10]))
-	frames := 0
-	for len(b) > 0 {
+	info.Frames, info.Alpha, _ = walkGIF(data)
+	return info, nil
+}
+
+// walkGIF steps from block to block without looking into them: 34 bytes can ask for four gigabytes. It
+// counts frames, and tells whether anything may be transparent and whether the data ends within a block.
+// A missing trailer is no harm.
+func walkGIF(data []byte) (frames int, alpha, cut bool) {
+	b, cut := skip(data, 13+colorTable(data[10]))
+	for len(b) > 0 && !cut {
 		switch b[0] {
 		case gifExtension:
-			if len(b) >= 4 && b[1] == gifControl && b[3]&1 != 0 {
-				info.Alpha = true
+			alpha = alpha || len(b) >= 4 && b[1] == gifControl && b[3]&1 != 0
+			if b, cut = skip(b, 2); !cut {
+				b, cut = subBlocks(b)
 			}
-			b = subBlocks(skip(b, 2))
 		case gifImage:
 			if len(b) < 10 {
-				b = nil
-				continue
+				return frames, alpha, true
 			}
 			frames++
 			if frames == 1 && (u32(b[1:]) != 0 || u32(b[5:]) != u32(data[6:])) {
-				info.Alpha = true // the frame leaves some of the screen open
+				alpha = true // the frame leaves some of the screen open
 			}
-			b = subBlocks(skip(b, 10+colorTable(b[9])+1))
-		case gifTrailer:
-			b = nil
-		default:
-			b = nil // decoding will say so, if it gets here
+			if b, cut = skip(b, 10+colorTable(b[9])+1); !cut {
+				b, cut = subBlocks(b)
+			}
+		default: // the trailer, or nonsense that viewers take for it
+			return frames, alpha, false
 		}
 	}
-	info.Frames = max(frames, 1)
-	return info, nil
+	return frames, alpha, cut
 }
 
 func u32(b []byte) uint32 { return binary.LittleEndian.Uint32(b) }
@@ -86,17 +89,27 @@ func colorTable(flags byte) int {
 	return 3 << (flags&7 + 1)
 }
 
-func skip(b []byte, n int) []byte { return b[min(n, len(b)):] }
+// skip gives b without its first n bytes, and whether it had fewer.
+func skip(b []byte, n int) (rest []byte, cut bool) {
+	return b[min(n, len(b)):], n > len(b)
+}
 
-func subBlocks(b []byte) []byte {
+// subBlocks skips blocks up to one that is empty.
+func subBlocks(b []byte) (rest []byte, cut bool) {
 	for len(b) > 0 && b[0] != 0 {
-		b = skip(b, 1+int(b[0]))
+		b, _ = skip(b, 1+int(b[0]))
 	}
 	return skip(b, 1)
 }
 
+// errCut says that a file ends in the middle of something.
+var errCut = errors.New("cut off")
+
 // decodeGIF decodes the first frame, on a screen that is transparent elsewhere.
 func decodeGIF(ctx context.Context, data []byte, _ int) (image.Image, error) {
+	if _, _, cut := walkGIF(data); cut {
+		return nil, errCut
+	}
 	m, err := gif.Decode(&reader{ctx, data})
 	if err != nil {
 		return nil, err

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"image"
 	"image/jpeg"
@@ -142,9 +141,6 @@ func readJPEG(data []byte) (h jpegHeader, err error) {
 	return h, err
 }
 
-// errNoEnd says that a JPEG file has no end-of-image marker.
-var errNoEnd = errors.New("cut off")
-
 // scanJPEG counts what follows the header.
 func scanJPEG(data []byte) (scans, frames int, ended bool) {
 	segments(data, func(marker byte, _ []byte) bool {
@@ -195,7 +191,7 @@ func decodeJPEG(ctx context.Context, data []byte, denom int) (image.Image, error
 	}
 	if !ended {
 		if h.progressive {
-			return nil, errNoEnd // whether scans are missing cannot be told
+			return nil, errCut // whether scans are missing cannot be told
 		}
 		// All of the picture may be there nevertheless.
 		return jpeg.Decode(io.MultiReader(&reader{ctx, data}, bytes.NewReader([]byte{0xff, mEOI})))

@@ -130,7 +130,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 		h.ServeHTTP(w, r)
 	})
 	if *access {
-		root = middleware.AccessLog{Logger: log}.Handler(root)
+		root = (&middleware.AccessLog{Logger: log}).Handler(root)
 	}
 
 	announce(stdout, "http://"+listener.Addr().String(), opened, demo, printed, *dir)
