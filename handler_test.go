@@ -8,17 +8,21 @@ import (
 	"image/color"
 	"image/png"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
+	urlpkg "net/url"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/imagecdn/imagecdn"
 	"github.com/imagecdn/imagecdn/cache"
+	"github.com/imagecdn/imagecdn/internal/samples"
 	"github.com/imagecdn/imagecdn/purge"
 )
 
@@ -145,7 +149,11 @@ func open(t testing.TB, o http.RoundTripper, opts *imagecdn.Options) *imagecdn.H
 
 func get(h http.Handler, url string, header ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
-	r.URL, _ = r.URL.Parse(url)
+	u, err := urlpkg.Parse(url)
+	if err != nil {
+		u = &urlpkg.URL{Path: url} // what net/http would refuse before the handler sees it
+	}
+	r.URL = u
 	for i := 0; i < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
 	}
@@ -358,5 +366,309 @@ func TestPurgeRace(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// lifetimes runs f in a bubble of fake time with a memory-only handler.
+func lifetimes(t *testing.T, f func(t *testing.T, o *fakeOrigin, h *imagecdn.Handler)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		o := newOrigin()
+		h, err := imagecdn.New(imagecdn.Sources{"photos": {Transport: o}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer h.Close()
+		f(t, o, h)
+	})
+}
+
+func TestFreshThenRevalidatedThenChanged(t *testing.T) {
+	lifetimes(t, func(t *testing.T, o *fakeOrigin, h *imagecdn.Handler) {
+		const url = "/photos/cat.png?w=20"
+		o.set("/cat.png", answer{header: cacheFor("max-age=2"), body: paint(t, red, 40, 40)})
+		mustGet(t, h, url)
+		time.Sleep(1900 * time.Millisecond)
+		if w := mustGet(t, h, url); o.count() != 1 || w.Header().Get("Age") != "1" {
+			t.Errorf("fresh: %d requests, Age %s", o.count(), w.Header().Get("Age"))
+		}
+		time.Sleep(200 * time.Millisecond)
+		w := mustGet(t, h, url)
+		if got := o.last().Header.Get("If-None-Match"); o.count() != 2 || got != `"1"` {
+			t.Errorf("stale: %d requests, If-None-Match %s", o.count(), got)
+		}
+		if got := w.Header().Get("Cache-Status"); got != "imagecdn; fwd=stale; fwd-status=304; ttl=2" {
+			t.Errorf("stale: Cache-Status %q", got)
+		}
+		mustGet(t, h, url)
+		if o.count() != 2 || imagecdn.Renders(h) != 1 {
+			t.Errorf("after the 304: %d requests, %d renders; want 2 and 1", o.count(), imagecdn.Renders(h))
+		}
+
+		// The same bytes under another validator cost a transfer, and no render.
+		o.set("/cat.png", answer{header: http.Header{"Cache-Control": {"max-age=2"}, "Etag": {`"1b"`}}, body: paint(t, red, 40, 40)})
+		time.Sleep(3 * time.Second)
+		mustGet(t, h, url)
+		if o.count() != 3 || imagecdn.Renders(h) != 1 {
+			t.Errorf("same digest: %d requests, %d renders; want 3 and 1", o.count(), imagecdn.Renders(h))
+		}
+
+		o.set("/cat.png", answer{header: http.Header{"Cache-Control": {"max-age=2"}, "Etag": {`"2"`}}, body: paint(t, green, 40, 40)})
+		time.Sleep(3 * time.Second)
+		if c := colorOf(t, mustGet(t, h, url).Body.Bytes()); c != green {
+			t.Errorf("changed: %v", c)
+		}
+	})
+}
+
+func TestNoStoreIsNeverStored(t *testing.T) {
+	for _, control := range []string{"no-store", "private, max-age=60", "max-age=60, no-store"} {
+		lifetimes(t, func(t *testing.T, o *fakeOrigin, h *imagecdn.Handler) {
+			o.set("/cat.png", answer{header: cacheFor(control), body: paint(t, red, 40, 40)})
+			for i := range 3 {
+				w := mustGet(t, h, "/photos/cat.png?w=20")
+				if got := w.Header().Get("Cache-Control"); got != "no-store" {
+					t.Errorf("%s: Cache-Control %q", control, got)
+				}
+				if o.count() != i+1 {
+					t.Errorf("%s: %d requests to the origin, want %d", control, o.count(), i+1)
+				}
+			}
+		})
+	}
+}
+
+func TestOriginDown(t *testing.T) {
+	lifetimes(t, func(t *testing.T, o *fakeOrigin, h *imagecdn.Handler) {
+		const url = "/photos/cat.png?w=20"
+		o.set("/cat.png", answer{header: cacheFor("max-age=2, stale-if-error=60"), body: paint(t, red, 40, 40)})
+		mustGet(t, h, url)
+		o.set("/cat.png", answer{err: io.ErrUnexpectedEOF})
+		time.Sleep(30 * time.Second)
+		for range 3 {
+			if c := colorOf(t, mustGet(t, h, url).Body.Bytes()); c != red {
+				t.Errorf("within stale-if-error: %v", c)
+			}
+		}
+		if o.count() != 2 {
+			t.Errorf("%d requests: an origin that fails is left alone for a while", o.count())
+		}
+		time.Sleep(60 * time.Second)
+		w := get(h, url)
+		if w.Code != http.StatusBadGateway || strings.Count(w.Body.String(), "\n") != 1 {
+			t.Errorf("past stale-if-error: %d %q", w.Code, w.Body)
+		}
+		o.set("/cat.png", answer{header: cacheFor("max-age=2"), body: paint(t, red, 40, 40)})
+		time.Sleep(11 * time.Second)
+		mustGet(t, h, url)
+	})
+}
+
+func TestStaleWhileRevalidate(t *testing.T) {
+	lifetimes(t, func(t *testing.T, o *fakeOrigin, h *imagecdn.Handler) {
+		const url = "/photos/cat.png?w=20"
+		o.set("/cat.png", answer{header: cacheFor("max-age=2, stale-while-revalidate=60"), body: paint(t, red, 40, 40)})
+		mustGet(t, h, url)
+		o.set("/cat.png", answer{header: cacheFor("max-age=2, stale-while-revalidate=60"), body: paint(t, green, 40, 40)})
+		o.images["/cat.png"].header.Set("Etag", `"2"`)
+		time.Sleep(10 * time.Second)
+		if c := colorOf(t, mustGet(t, h, url).Body.Bytes()); c != red {
+			t.Errorf("the first past its lifetime: %v, want the stale one", c)
+		}
+		synctest.Wait()
+		if c := colorOf(t, mustGet(t, h, url).Body.Bytes()); c != green {
+			t.Errorf("once refreshed: %v", c)
+		}
+	})
+}
+
+func TestNegativeAnswersAreShort(t *testing.T) {
+	lifetimes(t, func(t *testing.T, o *fakeOrigin, h *imagecdn.Handler) {
+		w := get(h, "/photos/late.png?w=20")
+		if w.Code != http.StatusNotFound || w.Header().Get("Cache-Control") != "public, max-age=300" {
+			t.Errorf("%d, %v", w.Code, w.Header())
+		}
+		get(h, "/photos/late.png?w=30")
+		if o.count() != 1 {
+			t.Errorf("%d requests for one missing image", o.count())
+		}
+		o.set("/late.png", answer{header: cacheFor("max-age=60"), body: paint(t, red, 40, 40)})
+		time.Sleep(299 * time.Second)
+		if w := get(h, "/photos/late.png?w=20"); w.Code != http.StatusNotFound {
+			t.Errorf("within the negative lifetime: %d", w.Code)
+		}
+		time.Sleep(2 * time.Second)
+		mustGet(t, h, "/photos/late.png?w=20")
+	})
+}
+
+func TestWatermarkIsAnInput(t *testing.T) {
+	lifetimes(t, func(t *testing.T, o *fakeOrigin, h *imagecdn.Handler) {
+		const url = "/photos/cat.png?w=40&fm=png&mark=/photos/logo.png&mark-w=1&mark-pad=0&mark-align=middle,center"
+		o.set("/cat.png", answer{header: cacheFor("max-age=3600"), body: paint(t, red, 40, 40)})
+		o.set("/logo.png", answer{header: cacheFor("max-age=10"), body: paint(t, green, 20, 20)})
+		w := mustGet(t, h, url)
+		if c := colorOf(t, w.Body.Bytes()); c != green {
+			t.Errorf("composite: %v", c)
+		}
+		if got := w.Header().Get("Cache-Control"); got != "public, max-age=10" {
+			t.Errorf("a composite lives as long as its shortest-lived input: %q", got)
+		}
+		if c := colorOf(t, mustGet(t, h, "/photos/cat.png?w=40").Body.Bytes()); c != red {
+			t.Errorf("without the mark: %v", c)
+		}
+
+		// It changes at the origin.
+		o.set("/logo.png", answer{header: http.Header{"Cache-Control": {"max-age=3600"}, "Etag": {`"2"`}}, body: paint(t, blue, 20, 20)})
+		time.Sleep(11 * time.Second)
+		changed := mustGet(t, h, url)
+		if c := colorOf(t, changed.Body.Bytes()); c != blue {
+			t.Errorf("after the watermark changed: %v", c)
+		}
+
+		// It is purged.
+		o.set("/logo.png", answer{header: http.Header{"Cache-Control": {"max-age=3600"}, "Etag": {`"3"`}}, body: paint(t, green, 20, 20)})
+		if c := colorOf(t, mustGet(t, h, url).Body.Bytes()); c != blue {
+			t.Errorf("before the purge: %v", c)
+		}
+		job, err := h.Purge(t.Context(), []string{"/photos/logo.png"}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		job.Wait(t.Context())
+		purged := mustGet(t, h, url)
+		if c := colorOf(t, purged.Body.Bytes()); c != green {
+			t.Errorf("after the watermark was purged: %v", c)
+		}
+		if purged.Header().Get("Etag") == changed.Header().Get("Etag") {
+			t.Error("the composite's ETag is that of the old one")
+		}
+
+		// It is gone.
+		o.set("/logo.png", answer{status: http.StatusGone})
+		job, _ = h.Purge(t.Context(), []string{"/photos/logo.png"}, nil)
+		job.Wait(t.Context())
+		if w := get(h, url); w.Code != http.StatusGone || !strings.Contains(w.Body.String(), "/photos/logo.png") {
+			t.Errorf("without its watermark: %d %q", w.Code, w.Body)
+		}
+	})
+}
+
+func TestBadInput(t *testing.T) {
+	jpeg, err := fs.ReadFile(samples.FS(), "rocket.jpg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := cacheFor("max-age=86400")
+	o := newOrigin()
+	o.set("/cat.jpg", answer{header: good, body: jpeg})
+	o.set("/text.jpg", answer{header: good, body: []byte("this is no picture\n")})
+	o.set("/cut.jpg", answer{header: good, body: jpeg[:len(jpeg)/2]})
+	o.set("/empty.jpg", answer{header: good})
+	o.set("/page.jpg", answer{header: good, body: []byte("<!DOCTYPE html><title>Sign in</title>\r\n<script>alert(1)</script>")})
+	o.set("/bomb.png", answer{header: good, body: bomb(t)})
+	o.set("/gone.jpg", answer{status: http.StatusGone})
+	o.set("/secret.jpg", answer{status: http.StatusForbidden})
+	o.set("/broken.jpg", answer{status: http.StatusInternalServerError})
+	o.set("/slow.jpg", answer{err: context.DeadlineExceeded})
+	h := open(t, o, nil)
+	for _, c := range []struct {
+		url    string
+		status int
+		says   string
+	}{
+		{"/photos/cat.jpg?w=abc", 400, "w=abc"},
+		{"/photos/cat.jpg?w=-5", 400, "w=-5"},
+		{"/photos/cat.jpg?w=100000", 400, "w=100000"},
+		{"/photos/cat.jpg?w=9e99", 400, "w=9e99"},
+		{"/photos/cat.jpg?w=8000&h=8000&fit=scale&dpr=5", 400, "dpr"},
+		{"/photos/cat.jpg?fit=sideways", 400, "fit=sideways"},
+		{"/photos/cat.jpg?w=%zz", 400, "w="},
+		{"/photos/a/../cat.jpg", 400, ".."},
+		{"/photos/%2e%2e/cat.jpg", 400, ".."},
+		{"/photos//cat.jpg", 400, "empty segment"},
+		{"/photos/a%2Fcat.jpg", 400, "slash"},
+		{"/photos/a%00.jpg", 400, ""},
+		{"/photos/", 400, ""},
+		{"/", 400, ""},
+		{"/elsewhere/cat.jpg", 403, `"elsewhere"`},
+		{"/photos/cat.jpg?w=20&mark=/elsewhere/logo.png", 403, `"elsewhere"`},
+		{"/photos/cat.jpg?w=20&mark=/photos/text.jpg", 415, "/photos/text.jpg"},
+		{"/photos/text.jpg?w=20", 415, "not an image"},
+		{"/photos/text.jpg", 415, "not an image"},
+		{"/photos/page.jpg?w=20", 415, "not an image"},
+		{"/photos/page.jpg", 415, "not an image"},
+		{"/photos/empty.jpg?w=20", 415, ""},
+		{"/photos/empty.jpg", 415, ""},
+		{"/photos/cut.jpg?w=20", 422, "damaged"},
+		{"/photos/bomb.png?w=20", 413, ""},
+		{"/photos/missing.jpg?w=20", 404, "no such image"},
+		{"/photos/gone.jpg?w=20", 410, "no such image"},
+		{"/photos/secret.jpg?w=20", 502, ""},
+		{"/photos/broken.jpg?w=20", 502, ""},
+		{"/photos/slow.jpg?w=20", 504, "slow"},
+	} {
+		for range 2 { // the second time from what is remembered
+			w := get(h, c.url)
+			text := w.Body.String()
+			if w.Code != c.status || !strings.Contains(text, c.says) {
+				t.Errorf("%s: %d %q, want %d with %q", c.url, w.Code, text[:min(len(text), 200)], c.status, c.says)
+			}
+			if strings.Count(text, "\n") != 1 || !strings.HasSuffix(text, "\n") || len(text) > 400 || strings.Contains(text, "\r") {
+				t.Errorf("%s: not one clear line: %q", c.url, text[:min(len(text), 200)])
+			}
+			if got := w.Header().Get("Content-Type"); got != "text/plain; charset=utf-8" {
+				t.Errorf("%s: Content-Type %q", c.url, got)
+			}
+			control := w.Header().Get("Cache-Control")
+			if control != "no-store" {
+				seconds, err := strconv.Atoi(strings.TrimPrefix(control, "public, max-age="))
+				if err != nil || seconds > 300 {
+					t.Errorf("%s: Cache-Control %q", c.url, control)
+				}
+			}
+			if bytes.HasPrefix(w.Body.Bytes(), jpeg[:16]) {
+				t.Errorf("%s: the original's bytes", c.url)
+			}
+		}
+	}
+}
+
+// bomb is a small PNG of 64 megapixels.
+func bomb(t *testing.T) []byte {
+	var b bytes.Buffer
+	m := image.NewPaletted(image.Rect(0, 0, 8000, 8000), color.Palette{color.Black, color.White})
+	if err := png.Encode(&b, m); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// What turned out to be no picture is asked for again soon, though its origin said to keep it for long.
+func TestCorrectedOriginalIsSeenAfterTheNegativeLifetime(t *testing.T) {
+	jpeg, _ := fs.ReadFile(samples.FS(), "rocket.jpg")
+	for name, bad := range map[string][]byte{"text": []byte("oops"), "cut": jpeg[:len(jpeg)/2]} {
+		lifetimes(t, func(t *testing.T, o *fakeOrigin, h *imagecdn.Handler) {
+			o.set("/cat.jpg", answer{header: cacheFor("max-age=86400"), body: bad})
+			if w := get(h, "/photos/cat.jpg?w=20"); w.Code < 400 {
+				t.Errorf("%s: %d", name, w.Code)
+			}
+			o.set("/cat.jpg", answer{header: http.Header{"Cache-Control": {"max-age=86400"}, "Etag": {`"2"`}}, body: jpeg})
+			time.Sleep(6 * time.Minute)
+			mustGet(t, h, "/photos/cat.jpg?w=20")
+		})
+	}
+}
+
+func TestStrictRefusesUnknownParameters(t *testing.T) {
+	o := newOrigin()
+	o.set("/cat.png", answer{header: cacheFor("max-age=60"), body: paint(t, red, 40, 40)})
+	loose, strict := open(t, o, nil), open(t, o, &imagecdn.Options{Strict: true})
+	a, b := mustGet(t, loose, "/photos/cat.png?w=20"), mustGet(t, loose, "/photos/cat.png?utm_source=x&w=20")
+	if a.Header().Get("Etag") != b.Header().Get("Etag") || imagecdn.Renders(loose) != 1 {
+		t.Error("an unknown parameter told two pictures apart")
+	}
+	if w := get(strict, "/photos/cat.png?utm_source=x&w=20"); w.Code != 400 || !strings.Contains(w.Body.String(), "utm_source") {
+		t.Errorf("strict: %d %q", w.Code, w.Body)
 	}
 }

@@ -64,7 +64,9 @@ func (h *Handler) setFreshness(header http.Header, p *picture) {
 			shortest, left = e, l
 		}
 		unkept = unkept || !in.now.Keepable()
-		asked = max(asked, in.now.How)
+		if how := in.now.How; !in.source.local || how == cache.FilledUnkept || how == cache.Filled && p.key.Kind == cache.Original {
+			asked = max(asked, how)
+		}
 	}
 
 	ttl := int64(left / time.Second)

@@ -56,6 +56,7 @@ func Origin(base string) Source { return Source{URL: base} }
 type source struct {
 	cache  *cache.Transport
 	closer io.Closer // nil where there is nothing to close
+	local  bool      // files of this machine: looking at one forwards nothing
 }
 
 var sourceName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
@@ -78,6 +79,7 @@ func (h *Handler) addSource(name string, s Source) error {
 			Classify: h.classify,
 		}),
 		closer: closer,
+		local:  s.Dir != "" || s.FS != nil,
 	}
 	return nil
 }

@@ -37,10 +37,14 @@ type Store interface {
 // keeperOf finds the Keeper in a store that may be made of tiers.
 func keeperOf(s Store) Keeper {
 	if t, ok := s.(*tiered); ok {
-		if k := keeperOf(t.fast); k != nil {
-			return k
+		k := keeperOf(t.fast)
+		if k == nil {
+			k = keeperOf(t.slow)
 		}
-		return keeperOf(t.slow)
+		if k != nil {
+			return &tieredKeeper{k, t}
+		}
+		return nil
 	}
 	k, _ := s.(Keeper)
 	return k

@@ -130,3 +130,23 @@ func (t *tiered) Close() error {
 	t.done.Wait()
 	return errors.Join(t.fast.Close(), t.slow.Close())
 }
+
+// A tieredKeeper is the Keeper in one of the tiers. What waits to be written when a purge comes would be
+// found again after it.
+type tieredKeeper struct {
+	Keeper
+	tiers *tiered
+}
+
+func (k *tieredKeeper) Hide(source, image string, namesOnly bool) error {
+	if !namesOnly {
+		k.tiers.forget(func(k Key) bool { return k.Source == source && k.Image == image })
+	}
+	return k.Keeper.Hide(source, image, namesOnly)
+}
+
+func (k *tieredKeeper) SaveGenerations(g *Generations) error {
+	before := k.Generations()
+	k.tiers.forget(func(k Key) bool { return g.Deleted(k.Source) > before.Deleted(k.Source) })
+	return k.Keeper.SaveGenerations(g)
+}

@@ -458,6 +458,10 @@ func (t *Transport) Supersede(ctx context.Context, r *Result) (Removed, error) {
 	}
 	removed, err := t.store.Remove(ctx, n.Source, n.Image)
 	if keep != nil {
+		if removed.Originals > 0 { // it was among them, and stays
+			removed.Originals--
+			removed.Bytes = max(0, removed.Bytes-int64(len(keep.Body)))
+		}
 		_ = t.store.Put(ctx, key, keep, r.lease.Alive)
 	}
 	if r.Keepable() && r.Entry.Status < 500 {

@@ -74,22 +74,39 @@ func information(m *image.Gray) (cols, rows []float64) {
 	return cols, rows
 }
 
-// busiest gives where in all a stretch as long as part holds most of info, which describes all of it.
-// Of equals it takes the one nearest to the middle.
+// busiest gives where in all a stretch as long as part holds most of info, which describes all of it. Of
+// stretches that hold nearly as much, it takes the one that has what it holds in its middle.
 func busiest(all, part span, info []float64) float64 {
+	const nearly = 0.97
 	perSample := all.size / float64(len(info))
 	n := min(max(int(math.Round(part.size/perSample)), 1), len(info))
-	sum := 0.0
-	for _, v := range info[:n] {
-		sum += v
+	sums := make([]float64, len(info)-n+1) // of the stretch from each place
+	for i := range sums {
+		if i == 0 {
+			for _, v := range info[:n] {
+				sums[0] += v
+			}
+			continue
+		}
+		sums[i] = sums[i-1] + info[i+n-1] - info[i-1]
 	}
-	middle := float64(len(info)-n) / 2
-	best, at := sum, 0
-	for i := 1; i+n <= len(info); i++ {
-		sum += info[i+n-1] - info[i-1]
-		// Sums differ in the last digits for no reason.
-		if d := sum - best; d > 1e-6*best || d > -1e-6*best && math.Abs(float64(i)-middle) < math.Abs(float64(at)-middle) {
-			best, at = sum, i
+	best := 0
+	for i, v := range sums {
+		if v > sums[best] {
+			best = i
+		}
+	}
+	middle := float64(len(info)) / 2
+	if sums[best] > 0 {
+		middle = 0
+		for i, v := range info[best:][:n] {
+			middle += (float64(best+i) + 0.5) * v / sums[best]
+		}
+	}
+	at, off := best, math.Inf(1)
+	for i, v := range sums {
+		if d := math.Abs(float64(i) + float64(n)/2 - middle); v >= nearly*sums[best] && d < off {
+			at, off = i, d
 		}
 	}
 	return all.at + math.Min(float64(at)*perSample, all.size-part.size)

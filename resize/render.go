@@ -267,11 +267,12 @@ func (j *job) denom() int {
 	if _, _, zoom := j.turn(); zoom > 1 {
 		have /= zoom
 	}
-	denom := 1
-	for denom < 8 && have >= scaledMargin*float64(2*denom) {
-		denom *= 2
+	for _, denom := range []int{8, 4, 2} {
+		if have >= scaledMargin[denom]*float64(denom) {
+			return denom
+		}
 	}
-	return denom
+	return 1
 }
 
 // compose runs the steps of the plan up to encoding.

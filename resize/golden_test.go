@@ -1,0 +1,104 @@
+package resize
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"flag"
+	"fmt"
+	"image/color"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write testdata/golden anew; change Version when a picture changes")
+
+// goldens are pictures that are looked at, one for each step of a plan. They are compared pixel by pixel:
+// a change of any is a change of the engine, and needs another Version.
+var goldens = []struct {
+	name  string
+	from  string
+	plan  Plan
+	marks []string
+}{
+	{"clip", "rocket.jpg", Plan{Width: 120, Height: 120}, nil},
+	{"cover-entropy", "coffee.png", Plan{Width: 90, Height: 90, Fit: Cover, Crop: []Crop{Entropy}}, nil},
+	{"cover-focal", "chelsea.png", Plan{Width: 60, Height: 90, Fit: Cover, Crop: []Crop{FocalPoint}, Focal: &Point{0.6, 0.5}}, nil},
+	{"clamp", "chelsea.png", Plan{Width: 80, Height: 80, Fit: Clamp}, nil},
+	{"fill", "rocket.jpg", Plan{Width: 80, Height: 80, Fit: Fill, Background: &color.NRGBA{200, 60, 0, 255}}, nil},
+	{"rect", "astronaut.png", Plan{Width: 80, Rect: &Rect{X: 0.3, Y: 0.05, W: 0.3, H: 0.4}}, nil},
+	{"rotate", "rocket.jpg", Plan{Width: 120, Height: 80, Fit: Cover, Rotate: 12}, nil},
+	{"orient-flip", "chelsea.png", Plan{Width: 80, Orient: 6, Flip: Vertical}, nil},
+	{"mark", "coffee.png", Plan{Width: 120, Marks: []Mark{{Width: 0.4, Alpha: 70}}}, []string{"soft"}},
+	{"alpha", "soft", Plan{Width: 40}, nil},
+	{"enlarge", "chelsea.png", Plan{Width: 120, Rect: &Rect{X: 120, Y: 70, W: 40, H: 30}}, nil},
+}
+
+// goldenVersion is the Version that testdata/golden was written by.
+const goldenVersion = "testdata/golden/VERSION"
+
+func TestGolden(t *testing.T) {
+	input := func(name string) []byte {
+		if name == "soft" {
+			return encodePixels(t, soft(120, 120))
+		}
+		return sample(t, name)
+	}
+	sum := sha256.New()
+	for _, g := range goldens {
+		t.Run(g.name, func(t *testing.T) {
+			inputs := [][]byte{input(g.from)}
+			for _, m := range g.marks {
+				inputs = append(inputs, input(m))
+			}
+			got := pixels(t, g.plan, inputs...)
+			sum.Write(toNRGBA(got).Pix)
+			file := filepath.Join("testdata", "golden", g.name+".png")
+			if *update {
+				writeFile(t, file, encodePixels(t, got))
+				return
+			}
+			b, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := independent(t, b)
+			if !bytes.Equal(toNRGBA(got).Pix, toNRGBA(want).Pix) {
+				same(t, toCanvas(got), toCanvas(want), 200)
+				t.Error("the engine makes another picture: look at it, run with -update, and change Version")
+			}
+		})
+	}
+
+	// The lossy encoder that is this module's own is held to its bytes.
+	sum.Write(render(t, Plan{Width: 64, Format: JPEG}, sample(t, "rocket.jpg")).Bytes)
+	sum.Write(render(t, Plan{Width: 64, Format: GIF}, sample(t, "coffee.png")).Bytes)
+	stamp := fmt.Sprintf("%s %s\n", Version, hex.EncodeToString(sum.Sum(nil)))
+	was, err := os.ReadFile(goldenVersion)
+	if *update {
+		version, digest, _ := bytes.Cut(was, []byte(" "))
+		if err == nil && string(version) == Version && string(digest) != stamp[len(Version)+1:] {
+			t.Errorf("pictures changed but Version is still %s: keys of old pictures would hold new ones", Version)
+			return
+		}
+		writeFile(t, goldenVersion, []byte(stamp))
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(was) != stamp {
+		t.Errorf("testdata is of version %sthis engine is %s", was, stamp)
+	}
+}
+
+func writeFile(t *testing.T, name string, b []byte) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(name), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, b, 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
