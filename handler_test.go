@@ -211,42 +211,69 @@ func TestSecondRequestIsAHit(t *testing.T) {
 }
 
 func TestThousandColdRequestsAreOneFetchAndOneRender(t *testing.T) {
-	o := newOrigin()
-	o.set("/cat.png", answer{header: cacheFor("max-age=60"), body: paint(t, red, 64, 48)})
-	h := open(t, o, nil)
-	const n = 1000
-	var together, ended sync.WaitGroup
-	together.Add(1)
-	bodies := make([]string, n)
-	for i := range n {
-		ended.Go(func() {
-			together.Wait()
-			if i == 0 {
-				ctx, cancel := context.WithTimeout(t.Context(), time.Microsecond)
-				defer cancel()
-				h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/photos/cat.png?w=32", nil))
-				return
+	lifetimes(t, func(t *testing.T, o *fakeOrigin, h *imagecdn.Handler) {
+		o.set("/cat.png", answer{header: cacheFor("max-age=60"), body: paint(t, red, 64, 48)})
+		o.block = func(_ *http.Request, where string) {
+			if where == "header" {
+				time.Sleep(time.Second)
 			}
-			w := get(h, "/photos/cat.png?w=32")
-			if w.Code != http.StatusOK {
-				t.Errorf("%d %s", w.Code, w.Body)
-			}
-			bodies[i] = w.Body.String()
-		})
-	}
-	together.Done()
-	ended.Wait()
-	for _, b := range bodies[1:] {
-		if b != bodies[1] {
-			t.Fatal("bodies differ")
 		}
-	}
-	if o.count() > 2 { // the one who left may have cancelled its own
-		t.Errorf("%d requests to the origin", o.count())
-	}
-	if got := imagecdn.Renders(h); got != 1 {
-		t.Errorf("%d renders", got)
-	}
+		// The first client is the one who brings the origin's request about, and goes away.
+		leaving, leave := context.WithTimeout(t.Context(), time.Second/2)
+		defer leave()
+		left := httptest.NewRecorder()
+		var ended sync.WaitGroup
+		ended.Go(func() {
+			h.ServeHTTP(left, httptest.NewRequestWithContext(leaving, http.MethodGet, "/photos/cat.png?w=32", nil))
+		})
+		synctest.Wait()
+		bodies := make([]string, 1000)
+		for i := range bodies {
+			ended.Go(func() {
+				w := get(h, "/photos/cat.png?w=32")
+				if w.Code != http.StatusOK {
+					t.Errorf("%d %s", w.Code, w.Body)
+				}
+				bodies[i] = w.Body.String()
+			})
+		}
+		ended.Wait()
+		for _, b := range bodies {
+			if b != bodies[0] {
+				t.Fatal("bodies differ")
+			}
+		}
+		if colorOf(t, []byte(bodies[0])) != red {
+			t.Error("not red")
+		}
+		if o.count() != 1 || imagecdn.Renders(h) != 1 {
+			t.Errorf("%d requests to the origin and %d renders, want one of each", o.count(), imagecdn.Renders(h))
+		}
+		if left.Code == http.StatusOK {
+			t.Error("the one who left was answered")
+		}
+	})
+}
+
+func TestWorkNobodyWaitsForIsCancelled(t *testing.T) {
+	lifetimes(t, func(t *testing.T, o *fakeOrigin, h *imagecdn.Handler) {
+		o.set("/cat.png", answer{header: cacheFor("max-age=60"), body: paint(t, red, 64, 48)})
+		cancelled := make(chan bool, 1)
+		o.block = func(r *http.Request, where string) {
+			<-r.Context().Done()
+			cancelled <- true
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodGet, "/photos/cat.png?w=32", nil))
+		<-cancelled
+		o.mu.Lock()
+		o.block = nil
+		o.mu.Unlock()
+		synctest.Wait()
+		mustGet(t, h, "/photos/cat.png?w=32") // nothing of it is remembered against the image
+	})
 }
 
 func TestEightWidthsAreOneFetch(t *testing.T) {

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"github.com/klauspost/compress/gzhttp"
 
 	"github.com/imagecdn/imagecdn"
 	"github.com/imagecdn/imagecdn/cache"
@@ -116,15 +117,19 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 		printed = *key
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/", h)
+	if !demo {
+		mux.Handle("GET /{$}", h)
+	}
 	mux.Handle("/-/", http.StripPrefix("/-", h.Admin(&imagecdn.AdminOptions{Keys: []string{*key}})))
 	if demo {
 		mux.Handle("GET /{$}", demoPage())
 	}
+	// Pages and the API compress; images have done so already.
+	pages := gzhttp.GzipHandler(mux)
 	// ServeMux answers paths that are not clean with a redirect; images' paths are the handler's to judge.
 	var root http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/" || strings.HasPrefix(r.URL.Path, "/-/") {
-			mux.ServeHTTP(w, r)
+			pages.ServeHTTP(w, r)
 			return
 		}
 		h.ServeHTTP(w, r)
