@@ -3,6 +3,7 @@ package resize
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"image"
 	"io"
@@ -138,6 +139,9 @@ func guard(what string, f func() error) (err error) {
 	}()
 	return f()
 }
+
+// errCut says that a file ends in the middle of something.
+var errCut = errors.New("cut off")
 
 // reader gives data until ctx is done. Decoders pull a few kilobytes at a time, so one that is busy
 // with a hostile file stops soon after.

@@ -102,9 +102,6 @@ func subBlocks(b []byte) (rest []byte, cut bool) {
 	return skip(b, 1)
 }
 
-// errCut says that a file ends in the middle of something.
-var errCut = errors.New("cut off")
-
 // decodeGIF decodes the first frame, on a screen that is transparent elsewhere.
 func decodeGIF(ctx context.Context, data []byte, _ int) (image.Image, error) {
 	if _, _, cut := walkGIF(data); cut {

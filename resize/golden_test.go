@@ -9,6 +9,7 @@ import (
 	"image/color"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 )
 
@@ -64,13 +65,18 @@ func TestGolden(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := independent(t, b)
-			if !bytes.Equal(toNRGBA(got).Pix, toNRGBA(want).Pix) {
+			if runtime.GOARCH != "amd64" {
+				same(t, toCanvas(got), toCanvas(want), 50) // the JPEG decoder has other code there
+			} else if !bytes.Equal(toNRGBA(got).Pix, toNRGBA(want).Pix) {
 				same(t, toCanvas(got), toCanvas(want), 200)
 				t.Error("the engine makes another picture: look at it, run with -update, and change Version")
 			}
 		})
 	}
 
+	if runtime.GOARCH != "amd64" {
+		t.Skip("the sum of all pictures is that of amd64")
+	}
 	// The lossy encoder that is this module's own is held to its bytes.
 	sum.Write(render(t, Plan{Width: 64, Format: JPEG}, sample(t, "rocket.jpg")).Bytes)
 	sum.Write(render(t, Plan{Width: 64, Format: GIF}, sample(t, "coffee.png")).Bytes)

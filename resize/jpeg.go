@@ -202,7 +202,7 @@ func decodeJPEG(ctx context.Context, data []byte, denom int) (image.Image, error
 
 // repairHalf makes a plane that jpegn decoded at half size what it should be. In place of the inverse DCT
 // of four points, whose odd rows are √2·(cos π/8, cos 3π/8, …) = 1.3066, 0.5412, jpegn 0.4.2 runs the
-// transform of H.264, where they are 1 and 1/2: a blur that costs 4 dB. As both have orthogonal rows of
+// transform of H.264, where they are 1 and 1/2: a blur that costs 6 dB. As both have orthogonal rows of
 // the same signs, the differences of opposite samples of a block, d and f, tell what the coefficients were:
 //
 //	d' =  1.2618·d + 0.0897·f

@@ -40,8 +40,8 @@ func toCanvas(m image.Image) canvas {
 	c := newCanvas(b.Dx(), b.Dy())
 	for y := range c.h {
 		for x := range c.w {
-			r, g, bl, a := m.At(b.Min.X+x, b.Min.Y+y).RGBA()
-			*c.at(x, y) = [4]float64{float64(r) / 65535, float64(g) / 65535, float64(bl) / 65535, float64(a) / 65535}
+			p := m.(image.RGBA64Image).RGBA64At(b.Min.X+x, b.Min.Y+y)
+			*c.at(x, y) = [4]float64{float64(p.R) / 65535, float64(p.G) / 65535, float64(p.B) / 65535, float64(p.A) / 65535}
 		}
 	}
 	return c
@@ -54,55 +54,59 @@ func sinc(x float64) float64 {
 	return math.Sin(math.Pi*x) / (math.Pi * x)
 }
 
-// slowAxis gives, for output i of n, how much each input in [0, size) contributes, for the stretch of
-// length from at.
-func slowAxis(i, n, size int, at, length float64) []float64 {
+// A share is how much an input contributes to an output.
+type share struct {
+	input  int
+	weight float64
+}
+
+// slowAxis gives what output i of n is made of, of inputs in [0, size), for the stretch of length from at.
+func slowAxis(i, n, size int, at, length float64) (shares []share) {
 	step := length / float64(n)
 	wide := math.Max(step, 1)
 	center := at + (float64(i)+0.5)*step
-	w := make([]float64, size)
 	sum := 0.0
-	for k := range w {
+	for k := range size {
 		if d := (float64(k) + 0.5 - center) / wide; math.Abs(d) < 3 {
-			w[k] = sinc(d) * sinc(d/3)
-			sum += w[k]
+			w := sinc(d) * sinc(d/3)
+			shares = append(shares, share{k, w})
+			sum += w
 		}
 	}
-	for k := range w {
-		w[k] /= sum
+	for k := range shares {
+		shares[k].weight /= sum
 	}
-	return w
+	return shares
 }
 
 // slowResize makes w by h pixels of the stretch of c at x, y of size sw by sh.
 func slowResize(c canvas, x, y, sw, sh float64, w, h int) canvas {
-	wide := newCanvas(w, c.h)
+	narrow := newCanvas(w, c.h)
 	for i := range w {
-		for k, f := range slowAxis(i, w, c.w, x, sw) {
-			if f == 0 {
-				continue
-			}
-			for row := range c.h {
-				for ch := range 4 {
-					wide.at(i, row)[ch] += f * c.at(k, row)[ch]
-				}
-			}
+		shares := slowAxis(i, w, c.w, x, sw)
+		for row := range c.h {
+			narrow.mix(i, row, shares, func(k int) *[4]float64 { return c.at(k, row) })
 		}
 	}
 	out := newCanvas(w, h)
 	for j := range h {
-		for k, f := range slowAxis(j, h, c.h, y, sh) {
-			if f == 0 {
-				continue
-			}
-			for i := range w {
-				for ch := range 4 {
-					out.at(i, j)[ch] += f * wide.at(i, k)[ch]
-				}
-			}
+		shares := slowAxis(j, h, c.h, y, sh)
+		for i := range w {
+			out.mix(i, j, shares, func(k int) *[4]float64 { return narrow.at(i, k) })
 		}
 	}
 	return out
+}
+
+func (c canvas) mix(x, y int, shares []share, input func(k int) *[4]float64) {
+	var sum [4]float64
+	for _, s := range shares {
+		p := input(s.input)
+		for ch := range 4 {
+			sum[ch] += s.weight * p[ch]
+		}
+	}
+	*c.at(x, y) = sum
 }
 
 // onWhite lays c over white.
@@ -148,7 +152,7 @@ func (c canvas) image() *image.NRGBA {
 		for x := range c.w {
 			p := c.at(x, y)
 			v := func(ch int) uint16 { return uint16(min(clamp01(p[ch]), clamp01(p[3]))*65535 + 0.5) }
-			m.Set(x, y, color.RGBA64{v(0), v(1), v(2), uint16(clamp01(p[3])*65535 + 0.5)})
+			m.SetRGBA64(x, y, color.RGBA64{v(0), v(1), v(2), uint16(clamp01(p[3])*65535 + 0.5)})
 		}
 	}
 	return m
@@ -239,7 +243,7 @@ func televisionToRGB(m image.Image) image.Image {
 	return dst
 }
 
-// upright turns a picture by its EXIF orientation, pixel by pixel, as the table of TIFF 6.0 reads: row 0
+// slowUpright turns a picture by its EXIF orientation, pixel by pixel, as the table of TIFF 6.0 reads: row 0
 // and column 0 of the file are the top, right, bottom or left of the picture.
 func slowUpright(c canvas, orientation int) canvas {
 	w, h := c.w, c.h

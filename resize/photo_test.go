@@ -43,6 +43,9 @@ func TestPhotographs(t *testing.T) {
 					h := int(math.Round(float64(width) * float64(full.h) / float64(full.w)))
 					want := slowResize(full, 0, 0, float64(full.w), float64(full.h), width, h)
 					for _, format := range []Format{PNG, JPEG, WebP} {
+						if format == WebP && width > 200 && name != "coffee.png" {
+							continue // its encoder is slow under the race detector
+						}
 						t.Run(fmt.Sprintf("%d/%s", width, format), func(t *testing.T) {
 							atLeast := 35.0
 							if encode := lossy[format]; encode != nil {

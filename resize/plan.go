@@ -24,11 +24,11 @@ type Plan struct {
 	// Fit says how the source is mapped into the box. The zero value is Clip.
 	Fit Fit
 
-	// Aspect is width divided by height, used with Fit Crop where only one of Width and Height is
+	// Aspect is width divided by height, used with Fit Cover where only one of Width and Height is
 	// given (or neither). Zero: not asked for.
 	Aspect float64
 
-	// Crop says what to keep when Fit Crop (or Min) cuts, in order of preference. Empty: the centre.
+	// Crop says what to keep when Fit Cover (or Min) cuts, in order of preference. Empty: the centre.
 	Crop []Crop
 
 	// Focal is the point to keep near the centre where Crop has FocalPoint. Nil means the centre.
@@ -41,8 +41,9 @@ type Plan struct {
 	// Zero means as the original says.
 	Orient int
 
-	// Rotate turns the picture counter-clockwise, in degrees [0, 360). At angles other than multiples
-	// of 90 the picture is zoomed so that it covers its frame.
+	// Rotate turns the picture counter-clockwise around its middle, in degrees [0, 360). The frame stays
+	// as it is and the picture is zoomed so that it covers it, at 90 and 270 too unless the frame is
+	// square: Orient is what turns picture and frame together.
 	Rotate float64
 
 	// Flip mirrors the upright source.
@@ -67,7 +68,9 @@ type Plan struct {
 type Point struct{ X, Y float64 }
 
 // A Rect is a rectangle of the source. Each number is in pixels when above 1 and a fraction of the
-// source's width or height when in [0, 1]; XAlign and YAlign, when set, stand in for X and Y.
+// source's width or height when in [0, 1]; XAlign and YAlign, when set, stand in for X and Y. Zero W or H
+// means as far as the source goes. What lies outside of the source is cut off; a Rect that lies outside
+// of it entirely is ErrPlan.
 type Rect struct {
 	X, Y, W, H     float64
 	XAlign, YAlign Align

@@ -18,8 +18,8 @@
 // Output never carries metadata: not EXIF, not XMP, not colour profiles. EXIF orientation is applied
 // before it is dropped.
 //
-// The same Plan and the same bytes give the same picture wherever and whenever the same Version runs,
-// with one exception: the encoder of WebP is the system's libwebp where there is one.
+// The same Plan and the same bytes give the same picture whenever the same Version runs on the same
+// architecture, with one exception: the encoder of WebP is the system's libwebp where there is one.
 //
 // # Limits
 //
@@ -84,8 +84,8 @@ type Picture struct {
 // Render makes the picture that p describes. inputs are the original and then p.Marks' pictures, in
 // order; they are read only, and not kept.
 //
-// When ctx is done, Render returns its cause within a few milliseconds, except from within the decoders
-// of WebP and AVIF and all encoders, which finish first.
+// When ctx is done, Render returns its cause: from the middle of decoding PNG, GIF, BMP and the JPEGs
+// that image/jpeg is needed for, and else as soon as the step or the frame that it is at is finished.
 func (r *Renderer) Render(ctx context.Context, p Plan, inputs ...[]byte) (*Picture, error) {
 	if err := p.check(); err != nil {
 		return nil, err

@@ -140,9 +140,6 @@ func TestFiles(t *testing.T) {
 // TestSizesMustAgree: a container that lies about the size is refused before the codec runs.
 func TestSizesMustAgree(t *testing.T) {
 	out := render(t, resize.Plan{Width: 60, Format: resize.AVIF}, sample(t, "coffee.png")).Bytes
-	if w, h := sequenceSizeOf(out); w != 60 || h != 40 {
-		t.Skipf("this encoder's sequence header says %dx%d", w, h)
-	}
 	i := bytes.Index(out, []byte("ispe"))
 	lying := bytes.Clone(out)
 	lying[i+11] = 8
@@ -155,12 +152,6 @@ func TestSizesMustAgree(t *testing.T) {
 	if _, err := r.Render(t.Context(), resize.Plan{Format: resize.PNG}, huge); err == nil {
 		t.Error("a picture of 16384x16384 was accepted")
 	}
-}
-
-func sequenceSizeOf(data []byte) (int, int) {
-	i := bytes.Index(data, []byte("av1C"))
-	n := int(data[i-4])<<24 | int(data[i-3])<<16 | int(data[i-2])<<8 | int(data[i-1])
-	return sequenceSize(data[i+8 : i-4+n])
 }
 
 func TestOrientation(t *testing.T) {
