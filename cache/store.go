@@ -21,7 +21,8 @@ type Store interface {
 	// nothing if it says no: so the bytes of a purged image do not come back.
 	Put(ctx context.Context, k Key, t *Thing, valid func() bool) error
 
-	// Remove frees all that is kept of one image, and counts it.
+	// Remove frees all that is kept of one image, and counts it. Where the store is a Keeper, only what Hide
+	// has hidden is freed.
 	Remove(ctx context.Context, source, image string) (Removed, error)
 
 	// RemoveAll frees all that is kept of a source, or all where source is empty, and counts it. Where

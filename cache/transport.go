@@ -27,11 +27,11 @@ type Transport struct {
 	table   *Table
 	flights flight.Group[*Result]
 
-	base   context.Context // of work that no request waits for
-	stop   context.CancelFunc
-	behind sync.WaitGroup
+	base context.Context // until Close
+	stop context.CancelFunc
+	work sync.WaitGroup // refreshes behind, and exchanges with the origin, for whomever
 
-	mu         sync.Mutex          // guards refreshing, and that behind grows only while base lasts
+	mu         sync.Mutex          // guards refreshing, and that work grows only while base lasts
 	refreshing map[string]struct{} // flights that run behind
 }
 
@@ -82,12 +82,13 @@ func NewTransport(store Store, next http.RoundTripper, o *TransportOptions) *Tra
 	return t
 }
 
-// Close ends what runs behind, and waits for it. The store stays open.
+// Close ends every exchange with the origin, and waits until the store is not used any more. The store
+// stays open. What is known and fresh is still there for a Fetch.
 func (t *Transport) Close() error {
 	t.mu.Lock()
 	t.stop()
 	t.mu.Unlock()
-	t.behind.Wait()
+	t.work.Wait()
 	return nil
 }
 
@@ -187,7 +188,7 @@ func (t *Transport) refreshBehind(lease Lease, old *Entry) {
 		return
 	}
 	t.refreshing[key] = struct{}{}
-	t.behind.Go(func() {
+	t.work.Go(func() {
 		_, _ = t.fill(t.base, lease, old, false) // what it brings is in the table; a failure is tried again by a later request
 		t.mu.Lock()
 		defer t.mu.Unlock()
@@ -219,9 +220,34 @@ func (t *Transport) Body(ctx context.Context, r *Result) ([]byte, *Result, error
 	return now.body, now, nil
 }
 
+var errTransportClosed = errors.New("cache: the transport is closed")
+
+// begin registers an exchange with the origin, whose context ends with Close, too. Work whose clients have gone
+// away goes on for a moment.
+func (t *Transport) begin(ctx context.Context) (_ context.Context, end func(), err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.base.Err() != nil {
+		return nil, nil, errTransportClosed
+	}
+	t.work.Add(1)
+	ctx, cancel := context.WithCancelCause(ctx)
+	detach := context.AfterFunc(t.base, func() { cancel(errTransportClosed) })
+	return ctx, func() {
+		detach()
+		cancel(nil)
+		t.work.Done()
+	}, nil
+}
+
 // ask asks the origin, under a lease, and commits what it says. old is what was known before, if
 // anything: its validators make the request conditional.
 func (t *Transport) ask(ctx context.Context, lease Lease, old *Entry) (*Result, error) {
+	ctx, end, err := t.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://origin/", nil)
 	if err != nil {
 		return nil, err
@@ -272,6 +298,9 @@ func (t *Transport) ask(ctx context.Context, lease Lease, old *Entry) (*Result, 
 		e.Reason = "the origin has no such image"
 	default:
 		return t.failed(ctx, lease, old, e, statusError(e.Status))
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx) // another may be under way by now, whose answer is newer
 	}
 	e.Freshness = freshnessOf(e.Status, e.Header, e.RequestTime, e.ResponseTime, t.opts.Lifetime)
 
