@@ -71,6 +71,10 @@ type Entry struct {
 	ResponseTime time.Time // when its header had arrived
 	Freshness    Freshness // how long this may be used
 
+	// Variant is the hash of the request's fields that selected this answer, where it has Vary. See
+	// [Transport.RoundTrip].
+	Variant string `json:",omitempty"`
+
 	gen       uint64    // the table's generation when the fetch began
 	stale     expiry    // set by a purge that keeps the bytes
 	origin    *Entry    // that this was made from by marking or amending it; nil where it was not

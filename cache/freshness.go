@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -92,8 +91,13 @@ type Freshness struct {
 //
 // The targeted field CDN-Cache-Control (RFC 9213), where present, stands in for Cache-Control and Expires.
 // cachecontrol parses directives, by RFC 7234; age, Expires, policies and defaults are computed here.
-func freshnessOf(status int, h http.Header, sent, arrived time.Time, l Lifetime) Freshness {
-	f := Freshness{InitialAge: initialAge(h, sent, arrived), StaleIfError: l.StaleIfError}
+//
+// A nil Lifetime means the RFCs alone.
+func freshnessOf(status int, h http.Header, sent, arrived time.Time, l *Lifetime) Freshness {
+	f := Freshness{InitialAge: initialAge(h, sent, arrived), StaleIfError: defaultStaleIfError}
+	if l != nil {
+		f.StaleIfError = l.StaleIfError
+	}
 
 	cc, forbidden, err := directives(h.Values("Cdn-Cache-Control"))
 	targeted := cc != nil && err == nil || forbidden
@@ -115,8 +119,10 @@ func freshnessOf(status int, h http.Header, sent, arrived time.Time, l Lifetime)
 		f.Lifetime = seconds(cc.MaxAge)
 	case !targeted && len(h.Values("Expires")) > 0:
 		f.Lifetime = untilExpiry(h, arrived)
-	default:
+	case l != nil:
 		f.Lifetime, explicit = l.Default, false
+	case heuristic(status) || cc.Public:
+		f.Lifetime = heuristicLifetime(h, arrived)
 	}
 	if cc.StaleWhileRevalidate >= 0 {
 		f.StaleWhileRevalidate = seconds(cc.StaleWhileRevalidate)
@@ -128,11 +134,13 @@ func freshnessOf(status int, h http.Header, sent, arrived time.Time, l Lifetime)
 		f.Lifetime, f.StaleWhileRevalidate, f.StaleIfError = 0, 0, 0
 	}
 
-	switch l.Policy {
-	case Minimum:
-		f.Lifetime = max(f.Lifetime, l.Value+f.InitialAge)
-	case Override:
-		f.Lifetime = l.Value + f.InitialAge
+	if l != nil {
+		switch l.Policy {
+		case Minimum:
+			f.Lifetime = max(f.Lifetime, l.Value+f.InitialAge)
+		case Override:
+			f.Lifetime = l.Value + f.InitialAge
+		}
 	}
 	switch {
 	case cc.MustRevalidate, cc.ProxyRevalidate, cc.NoCachePresent:
@@ -141,7 +149,7 @@ func freshnessOf(status int, h http.Header, sent, arrived time.Time, l Lifetime)
 		f.StaleIfError = 0 // s-maxage implies proxy-revalidate (RFC 9111 section 5.2.2.10)
 	}
 
-	if status != http.StatusOK {
+	if status != http.StatusOK && l != nil {
 		limit := l.Negative
 		if status >= 500 {
 			limit = l.Failure
@@ -193,12 +201,14 @@ func initialAge(h http.Header, sent, arrived time.Time) time.Duration {
 			apparent = 0
 		}
 	}
-	if v := h.Get("Age"); v != "" {
-		v, _, _ = strings.Cut(v, ",")
-		// What is too large for a number comes back as the largest there is.
-		if n, err := strconv.ParseUint(strings.TrimSpace(v), 10, 63); err == nil || errors.Is(err, strconv.ErrRange) {
-			claimed = seconds(n) + max(0, arrived.Sub(sent))
+	if v := h.Values("Age"); len(v) > 0 {
+		n, err := strconv.ParseUint(strings.TrimSpace(v[0]), 10, 63)
+		if err != nil || len(v) > 1 {
+			// Of an unknown age, and so stale. RFC 9111 section 5.1 would take the first of several; whoever
+			// sends several has lost count.
+			return forever
 		}
+		claimed = seconds(n) + max(0, arrived.Sub(sent))
 	}
 	return min(max(apparent, claimed), forever)
 }
@@ -214,6 +224,15 @@ func untilExpiry(h http.Header, arrived time.Time) time.Duration {
 		date = arrived
 	}
 	return min(max(0, expires.Sub(date)), forever)
+}
+
+// heuristicLifetime is a tenth of what has passed since Last-Modified, and a day at most (RFC 9111 section 4.2.2).
+func heuristicLifetime(h http.Header, arrived time.Time) time.Duration {
+	modified, err := http.ParseTime(h.Get("Last-Modified"))
+	if err != nil {
+		return 0
+	}
+	return min(max(0, arrived.Sub(modified)/10), 24*time.Hour)
 }
 
 func seconds[N ~int32 | ~uint64](n N) time.Duration {

@@ -103,9 +103,10 @@ func TestFreshness(t *testing.T) {
 		{"Expires with a Date that cannot be read", []string{"Date: today", "Expires: Wed, 06 May 2026 12:01:00 GMT"}, lives(m)},
 
 		{"Age", []string{"Age: 30", "Cache-Control: max-age=60"}, Freshness{InitialAge: 31 * s, Lifetime: 60 * s, StaleIfError: day}},
-		{"Age of several values: the first", []string{"Age: 30, 0", "Cache-Control: max-age=60"}, Freshness{InitialAge: 31 * s, Lifetime: 60 * s, StaleIfError: day}},
-		{"a negative Age is no Age", []string{"Age: -30", "Cache-Control: max-age=60"}, lives(60 * s)},
-		{"Age that cannot be read is no Age", []string{"Age: old", "Cache-Control: max-age=60"}, lives(60 * s)},
+		{"Age of several values is any age", []string{"Age: 30, 0", "Cache-Control: max-age=60"}, Freshness{InitialAge: forever, Lifetime: 60 * s, StaleIfError: day}},
+		{"so is one in several lines", []string{"Age: 0", "Age: 0", "Cache-Control: max-age=60"}, Freshness{InitialAge: forever, Lifetime: 60 * s, StaleIfError: day}},
+		{"a negative Age is any age", []string{"Age: -30", "Cache-Control: max-age=60"}, Freshness{InitialAge: forever, Lifetime: 60 * s, StaleIfError: day}},
+		{"Age that cannot be read is any age", []string{"Age: old", "Cache-Control: max-age=60"}, Freshness{InitialAge: forever, Lifetime: 60 * s, StaleIfError: day}},
 		{"Age that overflows is the highest", []string{"Age: 99999999999999999999", "Cache-Control: max-age=60"}, Freshness{InitialAge: forever, Lifetime: 60 * s, StaleIfError: day}},
 		{"apparent age", []string{"Date: Wed, 06 May 2026 11:59:50 GMT", "Cache-Control: max-age=60"}, Freshness{InitialAge: 10 * s, Lifetime: 60 * s, StaleIfError: day}},
 		{"a Date in the future is no age", []string{"Date: Wed, 06 May 2026 13:00:00 GMT", "Cache-Control: max-age=60"}, lives(60 * s)},
@@ -119,7 +120,7 @@ func TestFreshness(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.rule, func(t *testing.T) {
 			// The answer took a second to come, which counts where there is an Age.
-			if got := freshnessOf(200, header(test.lines...), arrived.Add(-s), arrived, Lifetime{}.withDefaults()); got != test.want {
+			if got := freshnessOf(200, header(test.lines...), arrived.Add(-s), arrived, defaulted(Lifetime{})); got != test.want {
 				t.Errorf("%q\n got %+v\nwant %+v", test.lines, got, test.want)
 			}
 		})
@@ -165,7 +166,7 @@ func TestLifetimePolicies(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.rule, func(t *testing.T) {
-			f := freshnessOf(test.status, header(test.lines...), arrived, arrived, test.policy.withDefaults())
+			f := freshnessOf(test.status, header(test.lines...), arrived, arrived, defaulted(test.policy))
 			if got := f.Lifetime - f.InitialAge; got != test.want || f.NoStore == test.stored {
 				t.Errorf("got %v, NoStore %v; want %v, stored %v", got, f.NoStore, test.want, test.stored)
 			}
@@ -228,10 +229,15 @@ func FuzzFreshness(f *testing.F) {
 	f.Fuzz(func(t *testing.T, cc, expires, age string) {
 		h := http.Header{"Cache-Control": {cc}, "Expires": {expires}, "Age": {age}, "Cdn-Cache-Control": {expires, cc}}
 		for _, l := range []Lifetime{{}, {Policy: Minimum, Value: math.MaxInt64}, {Policy: Override, Value: time.Second}} {
-			got := freshnessOf(200, h, now, now, l.withDefaults())
+			got := freshnessOf(200, h, now, now, defaulted(l))
 			if got.InitialAge < 0 || got.Lifetime < 0 || got.StaleIfError < 0 || got.StaleWhileRevalidate < 0 || got.Lifetime > 2*forever {
 				t.Errorf("%v: %+v", h, got)
 			}
 		}
 	})
+}
+
+func defaulted(l Lifetime) *Lifetime {
+	l = l.withDefaults()
+	return &l
 }

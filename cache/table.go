@@ -44,7 +44,7 @@ type Keeper interface {
 // A purge of an image happens in this order, F being a fill, L a load from the Keeper:
 //
 //	1  pending++       from here on no load begins: what the Keeper holds is about to go
-//	2  purges++        under the shard's lock: every lease of before is dead
+//	2  purges++, twice under the shard's lock: every lease of before is dead
 //	3  entries go      under the same hold of the lock
 //	4  Keeper.Hide     durable
 //	5  pending--
@@ -69,9 +69,11 @@ type Table struct {
 	shards  []shard
 }
 
-// Purges are counted in stripes, by a keyed hash of the image, so that a lease is three numbers and
-// purges leave nothing behind in memory however many there are. Two images that share a stripe cost at
-// most a fetch that is not kept: one in 16,384 purges hits a given fill in flight.
+// Purges are counted in stripes, by a keyed hash of the image, so that a lease is a few numbers and
+// purges leave nothing behind in memory however many there are. Each purge counts in two stripes, chosen
+// by different bits of the hash, and a lease is dead when both have counted on: that other images' purges
+// end a fill, at the cost of a fetch that is not kept, takes two of them that hit the right ones of 16,384 each
+// while it lasts.
 const (
 	stripeCount = 1 << 14
 	shardCount  = 64
@@ -79,6 +81,7 @@ const (
 
 type stripe struct {
 	purges  atomic.Uint64 // of images in this stripe, ever
+	second  atomic.Uint64 // of images whose second stripe this is, ever
 	pending atomic.Int64  // purges whose Keeper has not answered yet
 }
 
@@ -127,9 +130,10 @@ func NewTable(store Store, o *TableOptions) *Table {
 	return t
 }
 
-func (t *Table) place(source, image string) (*shard, *stripe) {
+func (t *Table) place(source, image string) (*shard, *stripe, *atomic.Uint64) {
 	h := maphash.Comparable(t.seed, imageKey{source, image})
-	return &t.shards[h%shardCount], &t.stripes[h/shardCount%stripeCount]
+	first := h / shardCount
+	return &t.shards[h%shardCount], &t.stripes[first%stripeCount], &t.stripes[first/stripeCount%stripeCount].second
 }
 
 // A Lease is the right to say what a name is. It is taken before the origin is asked, and a purge of the
@@ -139,20 +143,21 @@ type Lease struct {
 	name   Name
 	shard  *shard
 	stripe *stripe
-	purges uint64
+	second *atomic.Uint64
+	purges [2]uint64 // as stripe and second had them
 	gen    uint64
 }
 
 // Lease takes a lease on n.
 func (t *Table) Lease(n Name) Lease {
-	sh, st := t.place(n.Source, n.Image)
-	return Lease{t, n, sh, st, st.purges.Load(), t.gens.Load().Seq}
+	sh, st, second := t.place(n.Source, n.Image)
+	return Lease{t, n, sh, st, second, [2]uint64{st.purges.Load(), second.Load()}, t.gens.Load().Seq}
 }
 
 // Alive reports whether no purge of the name was accepted since the lease was taken. What came of a dead
 // lease may answer those who were waiting already, marked so that nobody keeps it.
 func (l Lease) Alive() bool {
-	if l.stripe.purges.Load() != l.purges {
+	if l.stripe.purges.Load() != l.purges[0] && l.second.Load() != l.purges[1] {
 		return false
 	}
 	g := l.table.gens.Load()
@@ -162,14 +167,14 @@ func (l Lease) Alive() bool {
 // flight tells apart fills that a purge came between: they must not be shared.
 func (l Lease) flight() string {
 	last := l.table.gens.Load().of(l.name.Source).last()
-	return fmt.Sprintf("%d.%d.%d.%s%s", l.purges, min(last, l.gen), len(l.name.Version), l.name.Version, l.name.Image)
+	return fmt.Sprintf("%d.%d.%d.%d.%s%s", l.purges[0], l.purges[1], min(last, l.gen), len(l.name.Version), l.name.Version, l.name.Image)
 }
 
 // noCache reports whether a first fetch may be the first since a purge, and so must not be answered
 // from a copy on the way.
 func (l Lease) noCache() bool {
 	g := l.table.gens.Load()
-	return l.purges > 0 || g.Images || g.purged(l.name.Source)
+	return l.purges[0] > 0 && l.purges[1] > 0 || g.Images || g.purged(l.name.Source)
 }
 
 // Lookup returns what is known of l's name, or nil.
@@ -345,10 +350,11 @@ func (t *Table) Purge(source, image string, mode Mode) error {
 		// What the Keeper alone knows must be in memory to be asked about: the Keeper is about to forget it.
 		t.Lookup(t.Lease(Name{Source: source, Image: image}))
 	}
-	sh, st := t.place(source, image)
+	sh, st, second := t.place(source, image)
 	st.pending.Add(1)
 	sh.mu.Lock()
 	st.purges.Add(1)
+	second.Add(1)
 	k := imageKey{source, image}
 	if s := sh.images[k]; s != nil {
 		if mode == Delete {
@@ -455,7 +461,7 @@ func (t *Table) Reclaim() {
 
 // Versions lists the versions of an image that the table holds in memory.
 func (t *Table) Versions(source, image string) []string {
-	sh, _ := t.place(source, image)
+	sh, _, _ := t.place(source, image)
 	sh.mu.RLock()
 	defer sh.mu.RUnlock()
 	s := sh.images[imageKey{source, image}]

@@ -149,8 +149,8 @@ func (t *Table) check() error {
 func apart(t *Table, others ...string) string {
 	for i := 0; ; i++ {
 		image := fmt.Sprint("/apart", i)
-		_, st := t.place("s", image)
-		if !slices.ContainsFunc(others, func(o string) bool { _, other := t.place("s", o); return other == st }) {
+		_, st, _ := t.place("s", image)
+		if !slices.ContainsFunc(others, func(o string) bool { _, other, _ := t.place("s", o); return other == st }) {
 			return image
 		}
 	}
@@ -262,7 +262,7 @@ func TestPurgeEndsFills(t *testing.T) {
 						}
 						leases[n] = t.table.Lease(n)
 					}
-					if _, st := t.table.place("s", "/cat"); slices.ContainsFunc(spares, func(n Name) bool { _, o := t.table.place(n.Source, n.Image); return o == st }) {
+					if _, st, _ := t.table.place("s", "/cat"); slices.ContainsFunc(spares, func(n Name) bool { _, o, _ := t.table.place(n.Source, n.Image); return o == st }) {
 						t.Skip("two images share a stripe: one in 16,384")
 					}
 					p.purge(t, mode)
@@ -707,7 +707,7 @@ func newTableApart(store Store, names []Name) *Table {
 		stripes := make(map[*stripe]imageKey)
 		shared := false
 		for _, n := range names {
-			_, st := table.place(n.Source, n.Image)
+			_, st, _ := table.place(n.Source, n.Image)
 			k := imageKey{n.Source, n.Image}
 			if other, taken := stripes[st]; taken && other != k {
 				shared = true

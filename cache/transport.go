@@ -25,6 +25,7 @@ type Transport struct {
 	next    http.RoundTripper
 	opts    TransportOptions
 	table   *Table
+	policy  *Lifetime // of RoundTrip; nil is the RFCs alone
 	flights flight.Group[*Result]
 
 	base context.Context // until Close
@@ -70,6 +71,9 @@ func NewTransport(store Store, next http.RoundTripper, o *TransportOptions) *Tra
 		o = new(TransportOptions)
 	}
 	t := &Transport{store: store, next: next, opts: *o, table: o.Table, refreshing: make(map[string]struct{})}
+	if o.Lifetime != (Lifetime{}) {
+		t.policy = &t.opts.Lifetime
+	}
 	t.opts.Lifetime = t.opts.Lifetime.withDefaults()
 	t.opts.MaxBytes = orDefault(t.opts.MaxBytes, 64<<20)
 	if t.opts.Classify == nil {
@@ -181,7 +185,13 @@ func (t *Transport) fill(ctx context.Context, lease Lease, old *Entry, always bo
 }
 
 func (t *Transport) refreshBehind(lease Lease, old *Entry) {
-	key := lease.flight()
+	t.doBehind(lease.flight(), func() {
+		_, _ = t.fill(t.base, lease, old, false) // what it brings is in the table; a failure is tried again by a later request
+	})
+}
+
+// doBehind does work that no request waits for, once at a time for each key.
+func (t *Transport) doBehind(key string, work func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if _, already := t.refreshing[key]; already || len(t.refreshing) == maxBehind || t.base.Err() != nil {
@@ -189,7 +199,7 @@ func (t *Transport) refreshBehind(lease Lease, old *Entry) {
 	}
 	t.refreshing[key] = struct{}{}
 	t.work.Go(func() {
-		_, _ = t.fill(t.base, lease, old, false) // what it brings is in the table; a failure is tried again by a later request
+		work()
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		delete(t.refreshing, key)
@@ -268,6 +278,7 @@ func (t *Transport) ask(ctx context.Context, lease Lease, old *Entry) (*Result, 
 	}
 	defer resp.Body.Close()
 	e.Status, e.Header = resp.StatusCode, endToEnd(resp.Header)
+	e.Header.Del("Set-Cookie") // an image is for everybody
 
 	var body []byte
 	how := Filled
@@ -275,7 +286,7 @@ func (t *Transport) ask(ctx context.Context, lease Lease, old *Entry) (*Result, 
 	case e.Status == http.StatusNotModified && conditional:
 		how = Revalidated
 		e.Status, e.Digest, e.Size, e.Reason = old.Status, old.Digest, old.Size, old.Reason
-		e.Header = freshen(old.Header, e.Header)
+		e.Header = freshen(old.Header, e.Header, "Content-Type")
 	case e.Status == http.StatusOK:
 		body, err = t.readBody(resp)
 		if err == errTooLarge {
@@ -302,7 +313,7 @@ func (t *Transport) ask(ctx context.Context, lease Lease, old *Entry) (*Result, 
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx) // another may be under way by now, whose answer is newer
 	}
-	e.Freshness = freshnessOf(e.Status, e.Header, e.RequestTime, e.ResponseTime, t.opts.Lifetime)
+	e.Freshness = freshnessOf(e.Status, e.Header, e.RequestTime, e.ResponseTime, &t.opts.Lifetime)
 
 	res := &Result{Entry: e, How: how, lease: lease, body: body}
 	if e.Freshness.NoStore {
@@ -350,7 +361,7 @@ func (t *Transport) failed(ctx context.Context, lease Lease, old, e *Entry, caus
 	}
 	e.Status, e.Reason = t.opts.Classify(cause)
 	e.Header = nil
-	e.Freshness = freshnessOf(e.Status, nil, e.RequestTime, e.ResponseTime, t.opts.Lifetime)
+	e.Freshness = freshnessOf(e.Status, nil, e.RequestTime, e.ResponseTime, &t.opts.Lifetime)
 	if known := t.table.Lookup(lease); old != nil || known == nil || !known.OK() {
 		// Where only bytes were lost, what the image is stays known: it may have derivatives.
 		t.table.Commit(lease, e)
@@ -375,6 +386,7 @@ func (s statusError) refusal() bool {
 
 var errTooLarge = errors.New("cache: too large")
 
+// readBody reads a whole body. Of one that is too large it returns what it has read.
 func (t *Transport) readBody(resp *http.Response) ([]byte, error) {
 	most := t.opts.MaxBytes
 	if most < 0 {
@@ -389,7 +401,7 @@ func (t *Transport) readBody(resp *http.Response) ([]byte, error) {
 		body = body[:len(body)+n]
 		switch {
 		case int64(len(body)) > most:
-			return nil, errTooLarge
+			return body, errTooLarge
 		case err == io.EOF:
 			if resp.ContentLength > 0 && int64(len(body)) != resp.ContentLength {
 				return nil, io.ErrUnexpectedEOF
@@ -417,7 +429,7 @@ func setValidators(h, known http.Header) bool {
 // Fields that mean something to one connection only, or to one client (RFC 9110 section 7.6.1).
 var hopByHop = []string{
 	"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authentication-Info", "Proxy-Authorization",
-	"Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Set-Cookie",
+	"Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
 }
 
 func endToEnd(h http.Header) http.Header {
@@ -436,13 +448,14 @@ func endToEnd(h http.Header) http.Header {
 	return kept
 }
 
-// freshen updates a stored header by that of a 304 (RFC 9111 section 3.2).
-func freshen(stored, update http.Header) http.Header {
+// freshen updates a stored header by that of a 304 (RFC 9111 section 3.2). What says something of the stored
+// bytes stays, and with it the fields named in keep.
+func freshen(stored, update http.Header, keep ...string) http.Header {
 	h := stored.Clone()
 	h.Del("Age")
 	h.Del("Date") // an answer without one is dated when it arrives (RFC 9110 section 6.6.1)
 	maps.Copy(h, update)
-	for _, name := range []string{"Content-Length", "Content-Encoding", "Content-Type", "Content-Range"} {
+	for _, name := range append(keep, "Content-Length", "Content-Encoding", "Content-Range", "Content-Md5", "Etag") {
 		if v, ok := stored[name]; ok {
 			h[name] = v
 		} else {
