@@ -58,7 +58,7 @@ func (h *Handler) Admin(o *AdminOptions) http.Handler {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", a.ready)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		writeAPIError(w, http.StatusNotFound, "not_found", "there is nothing at "+r.Method+" "+r.URL.Path, "")
+		writeAPIError(w, http.StatusNotFound, "not_found", "there is nothing at "+r.Method+" "+mounted(r), "")
 	})
 	return mux
 }
@@ -68,7 +68,10 @@ type admin struct {
 	authorize func(*http.Request) error
 }
 
-var errNoKey = errors.New("give a key: Authorization: Bearer KEY")
+var (
+	errNoKey    = errors.New("give a key: Authorization: Bearer KEY")
+	errWrongKey = errors.New("the key opens nothing here")
+)
 
 // bearer compares digests, so that neither a key's bytes nor its length can be timed.
 func bearer(keys []string) func(*http.Request) error {
@@ -85,8 +88,11 @@ func bearer(keys []string) func(*http.Request) error {
 		for _, sum := range sums {
 			found |= subtle.ConstantTimeCompare(sum[:], given[:])
 		}
-		if found == 0 || !strings.EqualFold(scheme, "Bearer") {
+		switch {
+		case !strings.EqualFold(scheme, "Bearer") || key == "":
 			return errNoKey
+		case found == 0:
+			return errWrongKey
 		}
 		return nil
 	}
@@ -101,6 +107,12 @@ func (a *admin) guarded(next http.HandlerFunc) http.HandlerFunc {
 		}
 		next(w, r)
 	}
+}
+
+// mounted is a request's path as the client knows it. r.URL has lost what StripPrefix took.
+func mounted(r *http.Request) string {
+	path, _, _ := strings.Cut(r.RequestURI, "?")
+	return path
 }
 
 func (a *admin) submit(w http.ResponseWriter, r *http.Request) {
@@ -124,8 +136,7 @@ func (a *admin) submit(w http.ResponseWriter, r *http.Request) {
 		a.refuse(w, r, err)
 		return
 	}
-	mounted, _, _ := strings.Cut(r.RequestURI, "?") // r.URL has lost what StripPrefix took
-	w.Header().Set("Location", mounted+"/"+job.ID())
+	w.Header().Set("Location", mounted(r)+"/"+job.ID())
 	writeJSON(w, http.StatusAccepted, job.Record())
 }
 

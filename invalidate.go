@@ -135,6 +135,9 @@ func (t *target) PurgePath(ctx context.Context, path string, mode purge.Mode) (p
 // PurgeAll implements [purge.Target].
 func (t *target) PurgeAll(ctx context.Context, source string, mode purge.Mode) (purge.PathResult, error) {
 	if mode != purge.Delete {
+		if mode == purge.Revalidate {
+			return purge.PathResult{Outcome: purge.Marked}, nil
+		}
 		return purge.PathResult{Outcome: purge.Staled}, nil // every image is asked about as it is asked for
 	}
 	t.h.table.Reclaim()

@@ -460,7 +460,7 @@ func TestAPI(t *testing.T) {
 		code, says              string
 	}{
 		{"POST", "/-/api/v1/purges", "", `{}`, 401, "unauthorized", "Bearer"},
-		{"POST", "/-/api/v1/purges", "wrong", `{}`, 401, "unauthorized", "Bearer"},
+		{"POST", "/-/api/v1/purges", "wrong", `{}`, 401, "unauthorized", "opens nothing"},
 		{"GET", "/-/api/v1/purges", "", ``, 401, "unauthorized", "Bearer"},
 		{"POST", "/-/api/v1/purges", "new", `{"paths":["/photos/a.jpg?w=5"]}`, 400, "invalid_path", "/photos/a.jpg"},
 		{"POST", "/-/api/v1/purges", "new", `{"paths":["/nowhere/a.jpg"]}`, 400, "invalid_path", "nowhere"},

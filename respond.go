@@ -72,7 +72,7 @@ func (h *Handler) setFreshness(header http.Header, p *picture) {
 	ttl := int64(left / time.Second)
 	var status string
 	switch {
-	case asked == cache.Revalidated:
+	case asked == cache.Revalidated && !p.made:
 		status = "imagecdn; fwd=stale; fwd-status=304; ttl=" + strconv.FormatInt(ttl, 10)
 	case asked >= cache.Filled || p.made:
 		status = "imagecdn; fwd=miss"
@@ -149,7 +149,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	header.Set("Content-Type", "text/plain; charset=utf-8")
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Cache-Control", "no-store")
-	if seconds := int64(e.lifetime / time.Second); seconds > 0 {
+	if seconds := int64((e.lifetime + time.Second - 1) / time.Second); seconds > 0 {
 		header.Set("Cache-Control", "public, max-age="+strconv.FormatInt(seconds, 10))
 	}
 	if e.retryAfter > 0 {
@@ -190,10 +190,13 @@ func statusOf(err error) int {
 	return http.StatusInternalServerError
 }
 
-// publicText is what a client is told of an error of package resize, whose texts are fit for that.
+// publicText is what a client is told of an error of package resize.
 func publicText(err error) string {
-	if statusOf(err) == http.StatusInternalServerError {
+	switch statusOf(err) {
+	case http.StatusInternalServerError:
 		return "the picture could not be made"
+	case http.StatusUnsupportedMediaType:
+		return resize.ErrUnsupported.Error() // the rest quotes the file
 	}
 	return err.Error()
 }

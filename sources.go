@@ -120,6 +120,7 @@ func (h *Handler) closeSources() {
 func (h *Handler) inspect(body []byte) (contentType string, status int, reason string) {
 	info, err := resize.Probe(body)
 	if err != nil {
+		h.log.Info("an original is no picture", "error", err)
 		return "", statusOf(err), publicText(err)
 	}
 	return info.Format.ContentType(), http.StatusOK, ""

@@ -9,7 +9,7 @@
 // A [Transport] joins the two: it asks an origin for images, by RFC 9111 as a shared cache.
 //
 //	store := cache.NewMemory(256 << 20)
-//	table, err := cache.NewTable(store, nil)
+//	table := cache.NewTable(store, nil)
 //	photos := cache.NewTransport(store, origin, &cache.TransportOptions{Source: "photos", Table: table})
 //	res, err := photos.Fetch(ctx, "/cat.jpg", "")
 //

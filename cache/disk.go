@@ -510,7 +510,9 @@ func (d *Disk) place(h fileHeader, body []byte, durable bool, valid func() bool)
 	// What is still valid then is written again.
 	for range 3 {
 		folder := d.folder(source, image)
-		if err = os.MkdirAll(folder, 0o700); err != nil {
+		if err = os.MkdirAll(folder, 0o700); errors.Is(err, fs.ErrNotExist) {
+			continue // a folder above it was freed meanwhile
+		} else if err != nil {
 			break
 		}
 		path := filepath.Join(folder, h.File)

@@ -82,10 +82,13 @@ func (e *permanentError) Unwrap() error { return e.error }
 var errPanic = Permanent(errors.New("internal error"))
 
 func isPermanent(err error) bool {
-	var (
-		permanent *permanentError
-		path      *PathError
-		request   *RequestError
-	)
-	return errors.As(err, &permanent) || errors.As(err, &path) || errors.As(err, &request)
+	_, permanent := errors.AsType[*permanentError](err)
+	return permanent || isRefusal(err)
+}
+
+// isRefusal reports whether err says what is wrong with the request itself.
+func isRefusal(err error) bool {
+	_, path := errors.AsType[*PathError](err)
+	_, request := errors.AsType[*RequestError](err)
+	return path || request
 }

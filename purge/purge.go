@@ -126,6 +126,7 @@ const (
 	Changed   Outcome = "changed"   // the origin has another image, which is in place; what was made of the old one is gone
 	Gone      Outcome = "gone"      // the origin no longer has the image (404, 410); what was stored is gone
 	Staled    Outcome = "stale"     // what was stored is served on while it is refreshed
+	Marked    Outcome = "marked"    // what was stored is kept, and asked about before it is next served
 	Failed    Outcome = "failed"    // see the reason
 )
 

@@ -42,7 +42,7 @@ type PathResult struct {
 	// What was removed, over all tries and attempts.
 	Originals   int   `json:"originals"`
 	Derivatives int   `json:"derivatives"` // of this image alone
-	Composites  int   `json:"composites"`  // of other images that this one is part of
+	Composites  int   `json:"composites"`  // made from this image and others
 	Bytes       int64 `json:"bytes"`       // of all of them
 }
 
@@ -126,7 +126,7 @@ func (r Record) summary() string {
 		outcomes[p.Outcome]++
 		sum.add(p)
 	}
-	for _, o := range []Outcome{Removed, Absent, Unchanged, Changed, Gone, Staled} {
+	for _, o := range []Outcome{Removed, Absent, Unchanged, Changed, Gone, Staled, Marked} {
 		if n := outcomes[o]; n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, o))
 		}

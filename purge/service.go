@@ -188,6 +188,9 @@ func (s *Service) Submit(ctx context.Context, r Request, onStatus func(Event)) (
 	}()
 
 	if err := s.accept(ctx, r); err != nil {
+		if isRefusal(err) {
+			return nil, err
+		}
 		return nil, fmt.Errorf("purge: not accepted: %w", err)
 	}
 

@@ -228,7 +228,7 @@ func TestRefusedRequest(t *testing.T) {
 			{Request{Tenant: "a\nb", Paths: many(1)}, "invalid_request", "tenant has bytes that are no text", 0},
 			{Request{Paths: many(4)}, "invalid_request", "paths lists more than 3 paths; make it several purges", 0},
 			{Request{Paths: []string{"/photos/a.jpg", "/photos/b.jpg?w=1"}}, "invalid_path", `path "/photos/b.jpg?w=1" has a query; the right form is "/photos/b.jpg"`, 0},
-			{Request{Scope: All, Source: "nowhere"}, "invalid_request", "purge: not accepted: source is not one of ours", 1},
+			{Request{Scope: All, Source: "nowhere"}, "invalid_request", "source is not one of ours", 1},
 			{Request{Paths: append(many(3), many(3)...)}, "internal", "purge: not accepted: the disk is full", 1},
 		} {
 			accepted.Store(0)

@@ -190,6 +190,7 @@ func withEXIF(t testing.TB, m image.Image, format Format, orientation int) []byt
 // TestOrientation: a picture stored in any of the eight ways comes out the same, at several sizes, scaled
 // decodings among them, and cut in the same place.
 func TestOrientation(t *testing.T) {
+	slow(t)
 	const w, h = 360, 240
 	picture := toCanvas(arrow(w, h))
 	for orientation := 1; orientation <= 8; orientation++ {
@@ -293,6 +294,7 @@ func TestMetadataIsDropped(t *testing.T) {
 
 // TestLibvips compares with another program, where it is installed.
 func TestLibvips(t *testing.T) {
+	slow(t)
 	vips, err := exec.LookPath("vips")
 	if err != nil {
 		t.Skip("no vips here to compare with")

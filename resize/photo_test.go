@@ -14,7 +14,17 @@ import (
 // TestPhotographs resizes every sample to several widths and formats, and compares with a resize of all
 // of its pixels in floating point. What a lossy format loses is measured too: the reference, given to the
 // encoder as it is, loses as much.
+// slow leaves a test out of short runs, such as that of the race detector, which it keeps busy for minutes with the
+// arithmetic of codecs that have no goroutines.
+func slow(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("left out of short runs")
+	}
+}
+
 func TestPhotographs(t *testing.T) {
+	slow(t)
 	lossy := map[Format]func(c canvas) []byte{
 		JPEG: func(c canvas) []byte {
 			var b bytes.Buffer

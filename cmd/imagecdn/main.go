@@ -9,6 +9,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -16,6 +17,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
+	"strings"
 	"syscall"
 
 	_ "github.com/imagecdn/imagecdn/resize/avif"
@@ -35,12 +38,17 @@ const usage = `imagecdn: an image CDN
   imagecdn purge [flags] PATH…|-all                   make a server forget images
   imagecdn transform IN 'w=500&fm=webp' OUT           make one picture
 
+  imagecdn version
+
 "imagecdn COMMAND -h" prints a command's flags.
 `
 
 // run is the command without the process around it. It returns the exit status: 0 done, 1 failed, 2 wrong
 // words.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && (args[0] == "-h" || args[0] == "-help" || args[0] == "--help") {
+		args = []string{"help"}
+	}
 	command := "serve"
 	if len(args) > 0 && args[0] != "" && args[0][0] != '-' {
 		command, args = args[0], args[1:]
@@ -55,6 +63,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		err = transform(ctx, args, stderr)
 	case "help":
 		fmt.Fprint(stdout, usage)
+	case "version":
+		fmt.Fprintln(stdout, "imagecdn", version())
 	default:
 		err = usageError(fmt.Sprintf("there is no command %q", command))
 	}
@@ -70,6 +80,33 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	fmt.Fprintf(stderr, "imagecdn: %v\n", err)
 	return 1
+}
+
+// version is what the Go tool knows of this build.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "of an unknown version"
+	}
+	return cmp.Or(info.Main.Version, "(devel)") + ", " + info.GoVersion
+}
+
+// readKey reads a key from a file, where one is named, so that it is not seen in a list of processes.
+func readKey(key, file string) (string, error) {
+	if file == "" {
+		return key, nil
+	}
+	if key != "" {
+		return "", usageError("a key is given twice, as it is and as a file")
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	if key = strings.TrimSpace(string(b)); key == "" {
+		return "", fmt.Errorf("%s holds no key", file)
+	}
+	return key, nil
 }
 
 // A usageError is a mistake in the command's words.

@@ -105,7 +105,7 @@ func TestPurgeFollowsTheJob(t *testing.T) {
 	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/photos/rocket.jpg?w=20", nil))
 
 	code, stdout, stderr := command(t, "purge", "-server", server.URL, "-key", "k", "/photos/rocket.jpg")
-	if code != 0 || !strings.Contains(stdout, " done\n") || !strings.Contains(stdout, "removed    /photos/rocket.jpg: 1 originals, 1 derivatives") {
+	if code != 0 || !strings.Contains(stdout, " done\n") || !strings.Contains(stdout, "removed    /photos/rocket.jpg: originals 1, derivatives 1") {
 		t.Errorf("exit %d, %q, %q", code, stdout, stderr)
 	}
 	if code, stdout, _ := command(t, "purge", "-server", server.URL, "-key", "k", "-all", "-source", "photos"); code != 0 || !strings.Contains(stdout, " done\n") {
@@ -113,6 +113,7 @@ func TestPurgeFollowsTheJob(t *testing.T) {
 	}
 	for says, args := range map[string][]string{
 		"give a key":         {"purge", "-server", server.URL, "/photos/rocket.jpg"},
+		"opens nothing": {"purge", "-server", server.URL, "-key", "wrong", "/photos/rocket.jpg"},
 		"/photos/a.jpg":      {"purge", "-server", server.URL, "-key", "k", "/photos/a.jpg?w=5"},
 		"does not exist":     {"purge", "-server", server.URL, "-key", "k", "/nowhere/a.jpg"},
 		"no such source":     {"purge", "-server", server.URL, "-key", "k", "-all", "-source", "nowhere"},

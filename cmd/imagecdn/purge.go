@@ -20,6 +20,7 @@ func purgePaths(ctx context.Context, args []string, stdout, stderr io.Writer) er
 	f := newFlags("purge", "-server URL -key KEY PATH…|-all", stderr)
 	server := f.String("server", "http://127.0.0.1:8080", "base `URL` of the server")
 	key := f.String("key", "", "`key` of its API")
+	keyFile := f.String("key-file", "", "`file` that holds the key")
 	all := f.Bool("all", false, "purge everything, or all of -source")
 	source := f.String("source", "", "with -all: the one `source` to purge")
 	mode := f.String("mode", string(purge.Delete), "delete, revalidate or stale")
@@ -41,6 +42,9 @@ func purgePaths(ctx context.Context, args []string, stdout, stderr io.Writer) er
 		return usageError(fmt.Sprintf("-server %q is not a URL such as http://127.0.0.1:8080", *server))
 	}
 
+	if *key, err = readKey(*key, *keyFile); err != nil {
+		return err
+	}
 	c := &apiClient{base: base.JoinPath("/-/api/v1/purges"), key: *key}
 	body, err := json.Marshal(req)
 	if err != nil {
@@ -66,7 +70,7 @@ func purgePaths(ctx context.Context, args []string, stdout, stderr io.Writer) er
 		return err
 	}
 	for _, p := range rec.Paths {
-		fmt.Fprintf(stdout, "%-10s %s: %d originals, %d derivatives, %d composites, %d bytes\n", p.Outcome, p.Path, p.Originals, p.Derivatives, p.Composites, p.Bytes)
+		fmt.Fprintf(stdout, "%-10s %s: originals %d, derivatives %d, composites %d, bytes %d\n", p.Outcome, p.Path, p.Originals, p.Derivatives, p.Composites, p.Bytes)
 		if p.Reason != "" {
 			fmt.Fprintf(stdout, "           %s\n", p.Reason)
 		}

@@ -48,9 +48,18 @@ func (s sourceFlags) Set(v string) error {
 // sizeFlag is a number of bytes, such as 10GiB.
 type sizeFlag int64
 
-func (s *sizeFlag) String() string { return humanize.IBytes(uint64(max(0, *s))) }
+func (s *sizeFlag) String() string {
+	if *s < 0 {
+		return "unlimited"
+	}
+	return humanize.IBytes(uint64(*s))
+}
 
 func (s *sizeFlag) Set(v string) error {
+	if v == "unlimited" {
+		*s = -1
+		return nil
+	}
 	n, err := humanize.ParseBytes(v)
 	if err != nil || n == 0 || n > 1<<60 {
 		return errors.New("give a size such as 512MiB or 10GiB")
@@ -75,9 +84,10 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 	listen := f.String("listen", "127.0.0.1:8080", "`address` to listen on")
 	f.Var(sources, "source", "where the images at /NAME/ come from: `NAME=DIR_OR_URL`; may be repeated (default: sample photographs)")
 	dir := f.String("cache", defaultCache(), "`directory` of the disk cache; empty for memory alone")
-	f.Var(&disk, "cache-size", "most `bytes` on disk")
+	f.Var(&disk, "cache-size", "most `bytes` on disk, or unlimited")
 	f.Var(&memory, "memory", "most `bytes` in memory")
 	key := f.String("api-key", "", "`key` of the invalidation API (default: a new one, which is printed)")
+	keyFile := f.String("api-key-file", "", "`file` that holds the key")
 	private := f.Bool("allow-private", false, "let sources be at loopback and private addresses")
 	strict := f.Bool("strict", false, "answer 400 to unknown parameters")
 	access := f.Bool("access-log", false, "log every request")
@@ -96,20 +106,26 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 			return err
 		}
 	}
-	listener, err := net.Listen("tcp", *listen)
-	if err != nil {
+	if memory < 0 {
+		return usageError("-memory takes a size")
+	}
+	if *key, err = readKey(*key, *keyFile); err != nil {
 		return err
 	}
-	defer listener.Close()
 	store, err := openCache(*dir, int64(memory), int64(disk), log)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w; -cache names another directory, and -cache \"\" uses memory alone", err)
 	}
 	h, err := imagecdn.New(opened, &imagecdn.Options{Cache: store, Strict: *strict, Logger: log})
 	if err != nil {
 		return errors.Join(err, store.Close())
 	}
 	defer func() { err = errors.Join(err, h.Close()) }()
+	listener, err := net.Listen("tcp", *listen)
+	if err != nil {
+		return fmt.Errorf("%w; -listen names another address", err)
+	}
+	defer listener.Close()
 
 	printed := ""
 	if *key == "" {

@@ -28,8 +28,14 @@ func transform(ctx context.Context, args []string, stderr io.Writer) error {
 		return err
 	}
 	plan, _ := params.Negotiate("")
-	if plan.Format == resize.SameFormat {
-		plan.Format = formatOf(out)
+	named, known := formats[strings.ToLower(filepath.Ext(out))]
+	switch {
+	case plan.Format == resize.SameFormat && known:
+		plan.Format = named
+	case plan.Format == resize.SameFormat:
+		return fmt.Errorf("%s: its name ends in none of .jpg, .png, .gif, .webp and .avif; say fm=", out)
+	case plan.Format != resize.Opaque && known && named != plan.Format:
+		return fmt.Errorf("%s: its name says %s, and fm= says %s", out, named, plan.Format)
 	}
 	body, err := os.ReadFile(in)
 	if err != nil {
@@ -58,19 +64,7 @@ func transform(ctx context.Context, args []string, stderr io.Writer) error {
 	return os.WriteFile(out, pic.Bytes, 0o666)
 }
 
-// formatOf reads a format off a file's name.
-func formatOf(name string) resize.Format {
-	switch strings.ToLower(filepath.Ext(name)) {
-	case ".jpg", ".jpeg":
-		return resize.JPEG
-	case ".png":
-		return resize.PNG
-	case ".gif":
-		return resize.GIF
-	case ".webp":
-		return resize.WebP
-	case ".avif":
-		return resize.AVIF
-	}
-	return resize.SameFormat
+// formats are what the ends of files' names mean.
+var formats = map[string]resize.Format{
+	".jpg": resize.JPEG, ".jpeg": resize.JPEG, ".png": resize.PNG, ".gif": resize.GIF, ".webp": resize.WebP, ".avif": resize.AVIF,
 }

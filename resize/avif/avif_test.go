@@ -68,6 +68,9 @@ func near(t *testing.T, a, b image.Image, d float64) {
 
 // TestRoundTrip writes AVIF, opaque and not, and reads it again.
 func TestRoundTrip(t *testing.T) {
+	if testing.Short() {
+		t.Skip("left out of short runs")
+	}
 	soft := image.NewNRGBA(image.Rect(0, 0, 64, 48))
 	for y := range 48 {
 		for x := range 64 {

@@ -1,0 +1,81 @@
+# `go run ./cmd/imagecdn` and `go test ./...` need none of this: here is what is longer to type.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+FUZZTIME ?= 30s
+BENCH ?= .
+PKG ?= ./...
+ROUNDS ?= 6
+
+.PHONY: help test race purego fuzz golden bench bench-compare generate lint cross smoke conformance ci
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+test: ## run all tests
+	go test ./...
+
+race: ## run all tests under the race detector (needs a C compiler; takes minutes)
+	CGO_ENABLED=1 go test -race -timeout 30m ./...
+
+purego: ## run all tests without cgo
+	CGO_ENABLED=0 go test ./...
+
+fuzz: ## fuzz each target for FUZZTIME (30s), one after the other; PKG narrows it
+	@for dir in $$(go list -f '{{.Dir}}' $(PKG)); do \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$$dir"/*_test.go 2>/dev/null); do \
+			echo "== $$dir $$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$dir"; \
+		done; \
+	done
+
+golden: ## write the golden pictures anew; raise resize.Version where a picture changes
+	go test ./resize -run Golden -update
+
+bench: ## run benchmarks; BENCH and PKG narrow them
+	go test -run '^$$' -bench '$(BENCH)' -benchmem $(PKG)
+
+bench-compare: ## compare with the commit REF, in ROUNDS (6) rounds that alternate; BENCH and PKG narrow it
+	@if [ -z "$(REF)" ]; then echo "usage: make bench-compare REF=main [BENCH=Render] [PKG=./resize] [ROUNDS=6]"; exit 2; fi
+	@tmp=$$(mktemp -d); \
+	trap 'git worktree remove --force "$$tmp/before"; rm -rf "$$tmp"' EXIT; \
+	git worktree add --quiet --detach "$$tmp/before" "$(REF)"; \
+	for round in $$(seq $(ROUNDS)); do \
+		echo "round $$round of $(ROUNDS)"; \
+		( cd "$$tmp/before" && go test -run '^$$' -bench '$(BENCH)' -benchmem $(PKG) ) >>"$$tmp/before.txt"; \
+		go test -run '^$$' -bench '$(BENCH)' -benchmem $(PKG) >>"$$tmp/after.txt"; \
+	done; \
+	mkdir -p dist; \
+	cp "$$tmp/before.txt" dist/bench-before.txt; \
+	cp "$$tmp/after.txt" dist/bench-after.txt; \
+	if command -v benchstat >/dev/null; then \
+		benchstat dist/bench-before.txt dist/bench-after.txt; \
+	else \
+		echo "benchstat is not installed: the figures are in dist/bench-before.txt and dist/bench-after.txt"; \
+	fi
+
+generate: ## write generated files anew; there are none yet
+	@if grep -rq '^//go:generate' --include='*.go' .; then go generate ./...; else echo "there is nothing to generate"; fi
+
+lint: ## gofmt, go vet, go mod tidy, and golangci-lint where it is installed
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted:"; echo "$$unformatted"; exit 1; fi
+	go vet ./...
+	go mod tidy -diff
+	@if command -v golangci-lint >/dev/null; then golangci-lint run; else echo "golangci-lint is not installed: left out"; fi
+
+cross: ## build for each system that CI builds for, without cgo
+	@for target in linux/amd64 linux/arm64 darwin/arm64 windows/amd64; do \
+		echo "$$target"; \
+		CGO_ENABLED=0 GOOS=$${target%/*} GOARCH=$${target#*/} go build ./...; \
+	done
+
+smoke: ## start the real command and use it
+	bash scripts/smoke.sh
+
+conformance: ## grade the cache by the public HTTP cache tests, beside the peers that are installed (needs node and npm)
+	bash scripts/conformance.sh peers
+
+ci: ## exactly what CI runs
+	bash .ci/run

@@ -1,0 +1,166 @@
+package imagecdn_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/imagecdn/imagecdn"
+
+// importPolicy says what each package may import beside the standard library: packages of this module, by
+// their path in it, and other modules. Change it with a reason.
+//
+//	std ◀ cache, origin, resize, purge, middleware ◀ root ◀ cmd
+//
+// The five in the middle import neither the root nor each other, so that each can be used, tested and
+// understood alone. A module is named by every package that imports it, so that a new one is a decision.
+var importPolicy = map[string]struct {
+	own     []string
+	modules []string
+}{
+	"cache": {
+		own: []string{"internal/flight"},
+		modules: []string{
+			"github.com/dgraph-io/ristretto/v2", // which things stay in memory
+			"github.com/gofrs/flock",            // one process per directory
+			"github.com/klauspost/compress",     // zstd, for what is not compressed already
+			"github.com/pquerna/cachecontrol",   // parses Cache-Control
+		},
+	},
+	"cache/cachetest":   {own: []string{"cache"}},
+	"origin":            {modules: []string{"code.dny.dev/ssrf"}}, // the ranges of addresses that are not public
+	"origin/origintest": {},
+	"resize": {
+		modules: []string{
+			"github.com/gen2brain/jpegn", // decodes JPEG
+			"github.com/gen2brain/webp",  // encodes WebP
+			"golang.org/x/image",         // decodes WebP and BMP, resamples
+		},
+	},
+	"resize/avif": {own: []string{"resize"}, modules: []string{"github.com/gen2brain/avif"}},
+	"purge":       {},
+	"middleware":  {},
+
+	"": {
+		own: []string{"cache", "internal/flight", "origin", "purge", "resize"},
+		modules: []string{
+			"golang.org/x/image", // the names of colours
+			"golang.org/x/sync",  // errgroup, semaphore
+		},
+	},
+	"cmd/imagecdn": {
+		own: []string{"", "cache", "internal/samples", "middleware", "origin", "purge", "resize", "resize/avif"},
+		modules: []string{
+			"github.com/dustin/go-humanize", // sizes in flags
+			"github.com/klauspost/compress", // gzip, for pages and the API
+		},
+	},
+
+	"internal/conformance": {own: []string{"cache"}},                 // a command for the public HTTP cache tests
+	"internal/flight":      {modules: []string{"golang.org/x/sync"}}, // singleflight
+	"internal/samples":     {},
+}
+
+// neverReached says what a package must not depend on, however indirectly: a path stands for all below it.
+// Change it with a reason.
+var neverReached = map[string][]string{
+	"cache":       {"image", "golang.org/x/image"}, // it never sees a pixel
+	"origin":      {"image", "golang.org/x/image"},
+	"purge":       {"image", "golang.org/x/image", "net/http"}, // it purges a Target, whatever that is
+	"middleware":  {"image", "golang.org/x/image"},
+	"resize":      {"net/http", "os/exec"}, // it never sees a URL
+	"resize/avif": {"net/http", "os/exec"},
+	"":            {module + "/resize/avif", "os/exec"}, // who embeds the handler decides about the heavy codec
+}
+
+// A listed package is what go list says of one.
+type listed struct {
+	ImportPath string
+	Imports    []string
+	Deps       []string
+	Standard   bool
+	Module     *struct{ Path string }
+}
+
+func TestImportPolicy(t *testing.T) {
+	if _, err := exec.LookPath("go"); err != nil {
+		t.Skip("the go command is not there to list imports: ", err)
+	}
+	packages := listPackages(t)
+	for path, p := range packages {
+		if p.Module == nil || p.Module.Path != module {
+			continue
+		}
+		name := inModule(path)
+		allowed, ok := importPolicy[name]
+		if !ok {
+			t.Errorf("%s: there is no policy for this package; say what it may import", path)
+			continue
+		}
+		used := make(map[string]bool)
+		for _, imp := range p.Imports {
+			switch q := packages[imp]; {
+			case imp == "C":
+				t.Errorf("%s imports C: the module builds without cgo", path)
+			case q == nil:
+				t.Errorf("%s imports %s, which go list does not know", path, imp)
+			case q.Standard:
+			case q.Module.Path == module:
+				if !slices.Contains(allowed.own, inModule(imp)) {
+					t.Errorf("%s imports %s", path, imp)
+				}
+				used[inModule(imp)] = true
+			default:
+				if !slices.Contains(allowed.modules, q.Module.Path) {
+					t.Errorf("%s imports %s, of the module %s", path, imp, q.Module.Path)
+				}
+				used[q.Module.Path] = true
+			}
+		}
+		for _, may := range slices.Concat(allowed.own, allowed.modules) {
+			if !used[may] {
+				t.Errorf("%s no longer imports %q: take it out of the policy", path, may)
+			}
+		}
+		for _, dep := range p.Deps {
+			for _, never := range neverReached[name] {
+				if dep == never || strings.HasPrefix(dep, never+"/") {
+					t.Errorf("%s depends on %s", path, dep)
+				}
+			}
+		}
+	}
+}
+
+// inModule is a package's path in the module; empty for the root.
+func inModule(path string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(path, module), "/")
+}
+
+// listPackages lists the module's packages and all that they depend on, tests apart.
+func listPackages(t *testing.T) map[string]*listed {
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "-json=ImportPath,Imports,Deps,Standard,Module", "./...")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v: %v\n%s", cmd, err, stderr.Bytes())
+	}
+	packages := make(map[string]*listed)
+	d := json.NewDecoder(bytes.NewReader(out))
+	for {
+		p := new(listed)
+		if err := d.Decode(p); errors.Is(err, io.EOF) {
+			return packages
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		packages[p.ImportPath] = p
+	}
+}
