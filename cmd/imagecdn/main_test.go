@@ -113,7 +113,7 @@ func TestPurgeFollowsTheJob(t *testing.T) {
 	}
 	for says, args := range map[string][]string{
 		"give a key":         {"purge", "-server", server.URL, "/photos/rocket.jpg"},
-		"opens nothing": {"purge", "-server", server.URL, "-key", "wrong", "/photos/rocket.jpg"},
+		"opens nothing":      {"purge", "-server", server.URL, "-key", "wrong", "/photos/rocket.jpg"},
 		"/photos/a.jpg":      {"purge", "-server", server.URL, "-key", "k", "/photos/a.jpg?w=5"},
 		"does not exist":     {"purge", "-server", server.URL, "-key", "k", "/nowhere/a.jpg"},
 		"no such source":     {"purge", "-server", server.URL, "-key", "k", "-all", "-source", "nowhere"},
