@@ -36,6 +36,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/imagecdn/imagecdn/cache"
 	"github.com/imagecdn/imagecdn/internal/flight"
 	"github.com/imagecdn/imagecdn/purge"
@@ -223,7 +225,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 type picture struct {
 	image  Image
 	plan   resize.Plan
-	inputs []input // the original, then the marks
+	inputs []input  // the original, then the marks
+	few    [2]input // room for inputs, which are seldom more
 	key    cache.Key
 	thing  *cache.Thing
 	made   bool // for this request, or for one that it shared the work with
@@ -236,12 +239,18 @@ type input struct {
 	now    *cache.Result
 }
 
+// fetch looks the image up.
+func (in *input) fetch(ctx context.Context) (err error) {
+	in.now, err = in.source.cache.Fetch(ctx, in.image.Path, in.image.Version)
+	return err
+}
+
 // name finds out what every image that goes into a picture is, and so the picture's key.
 func (h *Handler) name(ctx context.Context, req Request, plan resize.Plan) (*picture, error) {
-	p := &picture{image: req.Image, plan: plan, inputs: make([]input, 1+len(req.Params.Marks))}
-	p.inputs[0].image = req.Image
-	for i, mark := range req.Params.Marks {
-		p.inputs[i+1].image = mark
+	p := &picture{image: req.Image, plan: plan}
+	p.inputs = append(p.few[:0], input{image: req.Image})
+	for _, mark := range req.Params.Marks {
+		p.inputs = append(p.inputs, input{image: mark})
 	}
 	for i := range p.inputs {
 		in := &p.inputs[i]
@@ -249,11 +258,17 @@ func (h *Handler) name(ctx context.Context, req Request, plan resize.Plan) (*pic
 			return nil, &httpError{status: http.StatusForbidden, text: fmt.Sprintf("there is no source %q here", in.image.Source)}
 		}
 	}
-	fetch := func(ctx context.Context, in *input) (err error) {
-		in.now, err = in.source.cache.Fetch(ctx, in.image.Path, in.image.Version)
-		return err
+	if len(p.inputs) == 1 {
+		if err := p.inputs[0].fetch(ctx); err != nil {
+			return nil, err
+		}
+		return p, p.computeKey(req.Params.IsZero())
 	}
-	if err := forEach(ctx, p.inputs, fetch); err != nil {
+	g, ctx := errgroup.WithContext(ctx)
+	for i := range p.inputs {
+		g.Go(func() error { return p.inputs[i].fetch(ctx) })
+	}
+	if err := g.Wait(); err != nil {
 		return nil, err
 	}
 	return p, p.computeKey(req.Params.IsZero())
@@ -277,7 +292,7 @@ func (p *picture) computeKey(asIs bool) error {
 	}
 	b := make([]byte, 0, 256)
 	b = append(b, "imagecdn derivative\n"+resize.Version+"\n"...)
-	b = append(b, p.plan.String()...)
+	b = p.plan.Append(b)
 	b = append(b, '\n')
 	for _, in := range p.inputs {
 		b = append(b, in.now.Entry.Digest[:]...)
@@ -335,10 +350,9 @@ func (h *Handler) getOnce(ctx context.Context, p *picture) (err error) {
 var errInputsChanged = errors.New("an input has changed")
 
 // nameAgain looks p's inputs up anew.
-func (h *Handler) nameAgain(ctx context.Context, p *picture) (err error) {
+func (h *Handler) nameAgain(ctx context.Context, p *picture) error {
 	for i := range p.inputs {
-		in := &p.inputs[i]
-		if in.now, err = in.source.cache.Fetch(ctx, in.image.Path, in.image.Version); err != nil {
+		if err := p.inputs[i].fetch(ctx); err != nil {
 			return err
 		}
 	}

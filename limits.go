@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 
 	"github.com/imagecdn/imagecdn/cache"
@@ -104,16 +103,4 @@ func (h *Handler) unmakeable(ctx context.Context, p *picture, err error) error {
 		}
 	}
 	return e
-}
-
-// forEach calls f for each element, at the same time where there are several.
-func forEach[T any](ctx context.Context, all []T, f func(context.Context, *T) error) error {
-	if len(all) == 1 {
-		return f(ctx, &all[0])
-	}
-	g, ctx := errgroup.WithContext(ctx)
-	for i := range all {
-		g.Go(func() error { return f(ctx, &all[i]) })
-	}
-	return g.Wait()
 }

@@ -69,35 +69,42 @@ func (h *Handler) setFreshness(header http.Header, p *picture) {
 		}
 	}
 
-	ttl := int64(left / time.Second)
-	var status string
+	// This is on the path of every hit: the values are parts of one string.
+	b := make([]byte, 0, 160)
 	switch {
 	case asked == cache.Revalidated && !p.made:
-		status = "imagecdn; fwd=stale; fwd-status=304; ttl=" + strconv.FormatInt(ttl, 10)
+		b = append(b, "imagecdn; fwd=stale; fwd-status=304; ttl="...)
+		b = strconv.AppendInt(b, int64(left/time.Second), 10)
 	case asked >= cache.Filled || p.made:
-		status = "imagecdn; fwd=miss"
+		b = append(b, "imagecdn; fwd=miss"...)
 		if !unkept {
-			status += "; stored"
+			b = append(b, "; stored"...)
 		}
 	default:
-		status = "imagecdn; hit; ttl=" + strconv.FormatInt(ttl, 10)
+		b = append(b, "imagecdn; hit; ttl="...)
+		b = strconv.AppendInt(b, int64(left/time.Second), 10)
 	}
-	header["Cache-Status"] = []string{status}
-
 	if unkept {
 		// Purged since the request arrived, or forbidden to be kept by the origin.
+		header["Cache-Status"] = []string{string(b)}
 		header["Cache-Control"] = []string{"no-store"}
 		return
 	}
-	age := int64(shortest.Age(now) / time.Second)
-	lifetime := int64(shortest.Freshness.Lifetime / time.Second)
-	control := "public, max-age=" + strconv.FormatInt(lifetime, 10)
+
+	status := len(b)
+	age, lifetime := shortest.Age(now), shortest.Freshness.Lifetime
+	b = append(b, "public, max-age="...)
 	if most := h.opts.BrowserMaxAge; most > 0 && left > most {
 		// What a cache has held for a while still leaves a browser the full time.
-		control = fmt.Sprintf("public, max-age=%d, s-maxage=%d", age+int64(most/time.Second), lifetime)
+		b = strconv.AppendInt(b, int64((age+most)/time.Second), 10)
+		b = append(b, ", s-maxage="...)
 	}
-	header["Cache-Control"] = []string{control}
-	header["Age"] = []string{strconv.FormatInt(age, 10)}
+	b = strconv.AppendInt(b, int64(lifetime/time.Second), 10)
+	control := len(b)
+	b = strconv.AppendInt(b, int64(age/time.Second), 10)
+	all := string(b)
+	values := &[3]string{all[:status], all[status:control], all[control:]}
+	header["Cache-Status"], header["Cache-Control"], header["Age"] = values[0:1:1], values[1:2:2], values[2:3:3]
 }
 
 // An httpError is an answer that is no picture.

@@ -3,7 +3,6 @@ package resize
 import (
 	"image/color"
 	"strconv"
-	"strings"
 )
 
 // A Plan says what picture to make from an original. It knows nothing of the original: one Plan
@@ -156,16 +155,19 @@ type Mark struct {
 
 // String gives the canonical form of p: equal plans have equal strings, plans that differ have
 // different ones. It is what derivative keys are computed from.
-func (p Plan) String() string {
-	var b strings.Builder
+func (p Plan) String() string { return string(p.Append(nil)) }
+
+// Append appends p's canonical form to b.
+func (p Plan) Append(b []byte) []byte {
 	num := func(name string, v float64) {
 		if v != 0 {
-			b.WriteString(name)
-			b.WriteByte('=')
-			b.WriteString(strconv.FormatFloat(v, 'g', -1, 64))
-			b.WriteByte(';')
+			b = append(b, name...)
+			b = append(b, '=')
+			b = strconv.AppendFloat(b, v, 'g', -1, 64)
+			b = append(b, ';')
 		}
 	}
+	word := func(s string) { b = append(b, s...) }
 	num("w", p.Width)
 	num("h", p.Height)
 	if p.DPR != 1 {
@@ -177,42 +179,44 @@ func (p Plan) String() string {
 		num("crop", float64(c))
 	}
 	if p.Focal != nil {
-		b.WriteString("fp;")
+		word("fp;")
 		num("x", p.Focal.X)
 		num("y", p.Focal.Y)
 	}
 	if r := p.Rect; r != nil {
-		b.WriteString("rect;")
+		word("rect;")
 		num("x", r.X)
 		num("y", r.Y)
 		num("w", r.W)
 		num("h", r.H)
 		num("xa", float64(r.XAlign))
 		num("ya", float64(r.YAlign))
-		b.WriteString("end;")
+		word("end;")
 	}
 	num("or", float64(p.Orient))
 	num("rot", p.Rotate)
 	num("flip", float64(p.Flip))
 	if c := p.Background; c != nil {
-		b.WriteString("bg;")
+		word("bg;")
 		num("v", float64(uint32(c.R)<<24|uint32(c.G)<<16|uint32(c.B)<<8|uint32(c.A)))
 	}
 	if p.Format != SameFormat {
-		b.WriteString("fm=" + string(p.Format) + ";")
+		word("fm=")
+		word(string(p.Format))
+		word(";")
 	}
 	num("q", float64(p.Quality))
 	for _, m := range p.Marks {
-		b.WriteString("mark;")
+		word("mark;")
 		num("xa", float64(m.XAlign))
 		num("ya", float64(m.YAlign))
 		num("w", m.Width)
 		num("a", float64(m.Alpha))
 		if m.Pad != nil {
-			b.WriteString("pad;")
+			word("pad;")
 			num("p", float64(*m.Pad))
 		}
-		b.WriteString("end;")
+		word("end;")
 	}
-	return b.String()
+	return b
 }
