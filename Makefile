@@ -9,7 +9,7 @@ BENCH ?= .
 PKG ?= ./...
 ROUNDS ?= 6
 
-.PHONY: help test race purego fuzz golden bench bench-compare generate lint cross smoke conformance ci
+.PHONY: help test race purego fuzz golden bench bench-compare hits generate lint cross smoke conformance ci
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -55,6 +55,9 @@ bench-compare: ## compare with the commit REF, in ROUNDS (6) rounds that alterna
 	else \
 		echo "benchstat is not installed: the figures are in dist/bench-before.txt and dist/bench-after.txt"; \
 	fi
+
+hits: ## compare hits with bare net/http, http.ServeContent, nginx and Varnish (needs wrk)
+	bash scripts/hits.sh
 
 generate: ## write generated files anew; there are none yet
 	@if grep -rq '^//go:generate' --include='*.go' .; then go generate ./...; else echo "there is nothing to generate"; fi

@@ -94,6 +94,7 @@ type Handler struct {
 	renders  flight.Group[*cache.Thing]
 	gate     *gate
 	failures *failures
+	recent   recent
 	rendered atomic.Int64 // renders begun
 	purges   *purge.Service
 	targets  *target
@@ -196,7 +197,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 
-	req, err := ParseRequest(r.URL, h.opts.Strict)
+	req, err := h.recent.parse(r.URL, h.opts.Strict)
 	if err != nil {
 		h.refuse(w, r, &httpError{status: http.StatusBadRequest, text: err.Error(), lifetime: h.negative})
 		return
@@ -223,7 +224,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // A picture is one request on its way to its bytes.
 type picture struct {
-	image  Image
+	req    *parsed
 	plan   resize.Plan
 	inputs []input  // the original, then the marks
 	few    [2]input // room for inputs, which are seldom more
@@ -246,8 +247,8 @@ func (in *input) fetch(ctx context.Context) (err error) {
 }
 
 // name finds out what every image that goes into a picture is, and so the picture's key.
-func (h *Handler) name(ctx context.Context, req Request, plan resize.Plan) (*picture, error) {
-	p := &picture{image: req.Image, plan: plan}
+func (h *Handler) name(ctx context.Context, req *parsed, plan resize.Plan) (*picture, error) {
+	p := &picture{req: req, plan: plan}
 	p.inputs = append(p.few[:0], input{image: req.Image})
 	for _, mark := range req.Params.Marks {
 		p.inputs = append(p.inputs, input{image: mark})
@@ -262,7 +263,7 @@ func (h *Handler) name(ctx context.Context, req Request, plan resize.Plan) (*pic
 		if err := p.inputs[0].fetch(ctx); err != nil {
 			return nil, err
 		}
-		return p, p.computeKey(req.Params.IsZero())
+		return p, p.computeKey()
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	for i := range p.inputs {
@@ -271,24 +272,29 @@ func (h *Handler) name(ctx context.Context, req Request, plan resize.Plan) (*pic
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	return p, p.computeKey(req.Params.IsZero())
+	return p, p.computeKey()
 }
 
 // computeKey sets p's key from its inputs. Without any parameters the picture is the original itself.
-func (p *picture) computeKey(asIs bool) error {
+func (p *picture) computeKey() error {
 	for _, in := range p.inputs {
 		if !in.now.Entry.OK() {
 			return &entryError{in}
 		}
 	}
-	p.key = cache.Key{Source: p.image.Source, Image: p.image.Path}
-	if asIs {
+	p.key = cache.Key{Source: p.req.Image.Source, Image: p.req.Image.Path}
+	if p.req.asIs {
 		p.key.Kind, p.key.Sum = cache.Original, p.inputs[0].now.Entry.Digest
 		return nil
 	}
 	p.key.Kind = cache.Derivative
 	if len(p.inputs) > 1 {
 		p.key.Kind = cache.Composite
+	}
+	original := p.inputs[0].now.Entry.Digest
+	if last := p.req.last.Load(); last != nil && len(p.inputs) == 1 && last.digest == original && last.format == p.plan.Format {
+		p.key.Sum = last.sum
+		return nil
 	}
 	b := make([]byte, 0, 256)
 	b = append(b, "imagecdn derivative\n"+resize.Version+"\n"...)
@@ -298,6 +304,9 @@ func (p *picture) computeKey(asIs bool) error {
 		b = append(b, in.now.Entry.Digest[:]...)
 	}
 	p.key.Sum = cache.DigestOf(b)
+	if len(p.inputs) == 1 {
+		p.req.last.Store(&derivative{p.plan.Format, original, p.key.Sum})
+	}
 	return nil
 }
 
@@ -356,7 +365,7 @@ func (h *Handler) nameAgain(ctx context.Context, p *picture) error {
 			return err
 		}
 	}
-	return p.computeKey(p.key.Kind == cache.Original)
+	return p.computeKey()
 }
 
 // bodies reads the bytes of p's inputs.

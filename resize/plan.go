@@ -163,7 +163,11 @@ func (p Plan) Append(b []byte) []byte {
 		if v != 0 {
 			b = append(b, name...)
 			b = append(b, '=')
-			b = strconv.AppendFloat(b, v, 'g', -1, 64)
+			if n := int64(v); float64(n) == v && -1e15 < v && v < 1e15 {
+				b = strconv.AppendInt(b, n, 10)
+			} else {
+				b = strconv.AppendFloat(b, v, 'g', -1, 64)
+			}
 			b = append(b, ';')
 		}
 	}
