@@ -699,3 +699,76 @@ func TestStrictRefusesUnknownParameters(t *testing.T) {
 		t.Errorf("strict: %d %q", w.Code, w.Body)
 	}
 }
+
+func TestVersionIsAnotherCopyOfTheOriginal(t *testing.T) {
+	lifetimes(t, func(t *testing.T, o *fakeOrigin, h *imagecdn.Handler) {
+		o.set("/cat.png", answer{header: cacheFor("max-age=3600"), body: paint(t, red, 40, 40)})
+		first := mustGet(t, h, "/photos/cat.png?w=20")
+		o.set("/cat.png", answer{header: http.Header{"Cache-Control": {"max-age=3600"}, "Etag": {`"2"`}}, body: paint(t, green, 40, 40)})
+		if c := colorOf(t, mustGet(t, h, "/photos/cat.png?w=20&vh=7").Body.Bytes()); c != green {
+			t.Errorf("vh=7: %v", c)
+		}
+		if r := o.last(); r.Header.Get("Cache-Control") != "no-cache" || r.URL.RawQuery != "" {
+			t.Errorf("vh=7 was fetched with %v, %s", r.Header, r.URL)
+		}
+		if c := colorOf(t, mustGet(t, h, "/photos/cat.png?w=20").Body.Bytes()); c != red {
+			t.Errorf("without vh: %v", c)
+		}
+		if n := o.count(); n != 2 {
+			t.Errorf("%d requests", n)
+		}
+		// Another name for the same bytes is the same picture.
+		o.set("/cat.png", answer{header: cacheFor("max-age=3600"), body: paint(t, red, 40, 40)})
+		if again := mustGet(t, h, "/photos/cat.png?w=20&vh=8"); again.Header().Get("Etag") != first.Header().Get("Etag") {
+			t.Error("equal bytes under another version are another picture")
+		}
+	})
+}
+
+func TestAcceptDecidesTheFormat(t *testing.T) {
+	o := newOrigin()
+	o.set("/cat.png", answer{header: cacheFor("max-age=3600"), body: paint(t, red, 40, 40)})
+	h := open(t, o, nil)
+	for _, c := range []struct{ url, accept, contentType, vary string }{
+		{"/photos/cat.png?w=20&auto=format", "image/avif,image/webp,*/*", "image/webp", "Accept"},
+		{"/photos/cat.png?w=20&auto=format", "image/webp;q=0, */*", "image/png", "Accept"},
+		{"/photos/cat.png?w=20&auto=format", "", "image/png", "Accept"},
+		{"/photos/cat.png?w=20&fm=jpg", "image/webp", "image/jpeg", ""},
+		{"/photos/cat.png?w=20&auto=compress", "image/webp", "image/jpeg", ""},
+	} {
+		w := mustGet(t, h, c.url, "Accept", c.accept)
+		if got := w.Header(); got.Get("Content-Type") != c.contentType || got.Get("Vary") != c.vary {
+			t.Errorf("%s for %q: %s, Vary %q; want %s, %q", c.url, c.accept, got.Get("Content-Type"), got.Get("Vary"), c.contentType, c.vary)
+		}
+	}
+}
+
+func TestOverloadIsRefusedAndNotRemembered(t *testing.T) {
+	o := newOrigin()
+	o.set("/big.png", answer{header: cacheFor("max-age=3600"), body: paint(t, red, 1500, 1500)})
+	h := open(t, o, &imagecdn.Options{Renders: 1, MaxQueued: 1})
+	var busy, served atomic.Int32
+	var wg sync.WaitGroup
+	for i := range 40 {
+		wg.Go(func() {
+			switch w := get(h, fmt.Sprintf("/photos/big.png?w=%d", 1000+i)); w.Code {
+			case http.StatusOK:
+				served.Add(1)
+			case http.StatusTooManyRequests:
+				busy.Add(1)
+				if w.Header().Get("Retry-After") == "" || w.Header().Get("Cache-Control") != "no-store" {
+					t.Errorf("%v", w.Header())
+				}
+			default:
+				t.Errorf("%d %s", w.Code, w.Body)
+			}
+		})
+	}
+	wg.Wait()
+	if served.Load() == 0 || busy.Load() == 0 {
+		t.Errorf("%d served, %d refused", served.Load(), busy.Load())
+	}
+	for i := range 3 {
+		mustGet(t, h, fmt.Sprintf("/photos/big.png?w=%d", 1000+i))
+	}
+}
