@@ -206,7 +206,7 @@ func ParseParams(rawQuery string, strict bool) (p Params, vh string, err error) 
 		if strings.ContainsAny(value, "%+") {
 			decoded, err := url.QueryUnescape(value)
 			if err != nil {
-				return fail(errPathEscape.Error())
+				return fail("a percent sign that is not followed by two hexadecimal digits")
 			}
 			value = decoded
 		}

@@ -146,14 +146,14 @@ func parseMark(value string) (Image, string) {
 	if strings.Contains(value, "://") || strings.HasPrefix(value, "//") {
 		return Image{}, "absolute URLs are not supported yet"
 	}
-	source, path, err := splitPath(value)
-	switch err {
-	case nil:
-		return Image{Source: source, Path: path}, ""
-	case errPathQuery:
+	if strings.Contains(value, "?") {
 		return Image{}, "a mark's own parameters are not supported yet"
 	}
-	return Image{}, err.Error()
+	source, path, fault := splitPath(value)
+	if fault != nil {
+		return Image{}, "the path " + fault.Reason
+	}
+	return Image{Source: source, Path: path}, ""
 }
 
 // checkVersion accepts any text that can be kept, compared and logged.
@@ -162,9 +162,9 @@ func checkVersion(vh string) (problem string) {
 	case len(vh) > maxVersionBytes:
 		return "too long"
 	case !utf8.ValidString(vh):
-		return errPathUTF8.Error()
+		return "not UTF-8"
 	case strings.ContainsFunc(vh, unicode.IsControl):
-		return errPathControl.Error()
+		return "a control character"
 	}
 	return ""
 }
@@ -357,4 +357,16 @@ func namedColor(name string) (color.NRGBA, bool) {
 	}
 	c, ok := colornames.Map[name]
 	return color.NRGBA(c), ok // all are opaque, so premultiplied or not is one
+}
+
+func hexDigit(c byte) (v byte, ok bool) {
+	switch {
+	case '0' <= c && c <= '9':
+		return c - '0', true
+	case 'a' <= c && c <= 'f':
+		return c - 'a' + 10, true
+	case 'A' <= c && c <= 'F':
+		return c - 'A' + 10, true
+	}
+	return 0, false
 }
