@@ -772,3 +772,29 @@ func TestOverloadIsRefusedAndNotRemembered(t *testing.T) {
 		mustGet(t, h, fmt.Sprintf("/photos/big.png?w=%d", 1000+i))
 	}
 }
+
+func TestExpiresBoundsALifetime(t *testing.T) {
+	lifetimes(t, func(t *testing.T, o *fakeOrigin, h *imagecdn.Handler) {
+		o.set("/cat.png", answer{header: cacheFor("max-age=3600"), body: paint(t, red, 40, 40)})
+		plain := mustGet(t, h, "/photos/cat.png?w=20")
+		time.Sleep(10 * time.Second)
+		url := fmt.Sprintf("/photos/cat.png?w=20&expires=%d", time.Now().Add(time.Minute).Unix())
+		w := mustGet(t, h, url)
+		if got := w.Header(); got.Get("Cache-Control") != "public, max-age=70" || got.Get("Age") != "10" || got.Get("Etag") != plain.Header().Get("Etag") {
+			t.Errorf("%v", got)
+		}
+		if imagecdn.Renders(h) != 1 {
+			t.Error("expires told two pictures apart")
+		}
+		if w := mustGet(t, h, fmt.Sprintf("/photos/cat.png?w=20&expires=%d", time.Now().Add(time.Hour*24).Unix())); w.Header().Get("Cache-Control") != "public, max-age=3600" {
+			t.Errorf("later than the origin allows: %v", w.Header())
+		}
+		time.Sleep(time.Minute)
+		if w := get(h, url); w.Code != http.StatusNotFound || !strings.Contains(w.Body.String(), "expired") {
+			t.Errorf("afterwards: %d %s", w.Code, w.Body)
+		}
+		if w := get(h, "/photos/cat.png?expires=soon"); w.Code != http.StatusBadRequest {
+			t.Errorf("expires=soon: %d", w.Code)
+		}
+	})
+}

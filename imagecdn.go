@@ -172,7 +172,7 @@ func (h *Handler) enter() bool {
 
 // ServeHTTP answers GET and HEAD of /SOURCE/PATH?parameters, in these steps:
 //
-//  1. The URL is parsed into a canonical request.
+//  1. The URL is parsed into a canonical request. One that has expired is a 404.
 //  2. Every image that goes into the picture is looked up by name; what is not fresh is asked of its origin.
 //  3. The picture's key follows: a hash of those images' digests, the plan and the engine's version. It is the
 //     ETag, so that If-None-Match is answered here.
@@ -200,6 +200,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	req, err := h.recent.parse(r.URL, h.opts.Strict)
 	if err != nil {
 		h.refuse(w, r, &httpError{status: http.StatusBadRequest, text: err.Error(), lifetime: h.negative})
+		return
+	}
+	if !req.Expires.IsZero() && !time.Now().Before(req.Expires) {
+		h.refuse(w, r, &httpError{status: http.StatusNotFound, text: "the URL has expired", lifetime: h.negative})
 		return
 	}
 	plan, varies := req.Params.Negotiate(strings.Join(r.Header.Values("Accept"), ","))

@@ -3,6 +3,7 @@ package imagecdn
 import (
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/imagecdn/imagecdn/resize"
 )
@@ -24,6 +25,9 @@ type Image struct {
 type Request struct {
 	Image  Image
 	Params Params
+
+	// Expires is when the URL ends to be good, and nothing that came of it may be kept longer. Zero means never.
+	Expires time.Time
 }
 
 // Params say everything about a derivative but which original it is made from.

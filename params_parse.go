@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -70,6 +71,7 @@ const (
 	paramQ
 	paramAuto
 	paramVH
+	paramExpires
 	paramCount
 )
 
@@ -79,7 +81,7 @@ var paramNames = [paramCount]string{
 	paramFocalX: "fp-x", paramFocalY: "fp-y", paramRect: "rect", paramOrient: "orient",
 	paramFlip: "flip", paramRot: "rot", paramBG: "bg", paramMark: "mark",
 	paramMarkAlign: "mark-align", paramMarkW: "mark-w", paramMarkAlpha: "mark-alpha",
-	paramMarkPad: "mark-pad", paramFM: "fm", paramQ: "q", paramAuto: "auto", paramVH: "vh",
+	paramMarkPad: "mark-pad", paramFM: "fm", paramQ: "q", paramAuto: "auto", paramVH: "vh", paramExpires: "expires",
 }
 
 // paramTakes say what values a parameter has, for errors.
@@ -106,6 +108,7 @@ var paramTakes = [paramCount]string{
 	paramQ:         "0 to 100",
 	paramAuto:      "a list of format and compress",
 	paramVH:        "up to 256 bytes of text",
+	paramExpires:   "a time in seconds since 1970",
 }
 
 // paramByName knows every name and alias. Names are case-sensitive.
@@ -155,6 +158,8 @@ func paramByName(name string) paramID {
 		return paramAuto
 	case "vh":
 		return paramVH
+	case "expires":
+		return paramExpires
 	}
 	return paramUnknown
 }
@@ -166,7 +171,8 @@ type argument struct {
 }
 
 // ParseParams reads the query of an image URL, without its question mark. It returns the canonical
-// form, and vh apart from it, which is part of the image's name.
+// form, and vh apart from it, which is part of the image's name. What expires says is checked, and belongs to the
+// [Request].
 //
 // Unknown parameters are ignored; strict makes them errors. Any parameter but auto may be given as
 // NAME64 with its value in unpadded base64url. A parameter given twice, under whatever names, must
@@ -175,6 +181,12 @@ type argument struct {
 //
 // Every error is a [*ParamError].
 func ParseParams(rawQuery string, strict bool) (p Params, vh string, err error) {
+	q, err := parseQuery(rawQuery, strict)
+	return q.Params, q.Image.Version, err
+}
+
+// parseQuery is ParseParams; it fills in what of a request is in the query.
+func parseQuery(rawQuery string, strict bool) (q Request, err error) {
 	var args [paramCount]argument
 	for rest := rawQuery; rest != ""; {
 		var pair string
@@ -195,13 +207,13 @@ func ParseParams(rawQuery string, strict bool) (p Params, vh string, err error) 
 			}
 			if id == paramUnknown || id == paramAuto {
 				if strict {
-					return Params{}, "", &ParamError{name, value, "unknown parameter"}
+					return Request{}, &ParamError{name, value, "unknown parameter"}
 				}
 				continue
 			}
 		}
-		fail := func(reason string) (Params, string, error) {
-			return Params{}, "", &ParamError{name, value, reason}
+		fail := func(reason string) (Request, error) {
+			return Request{}, &ParamError{name, value, reason}
 		}
 		if strings.ContainsAny(value, "%+") {
 			decoded, err := url.QueryUnescape(value)
@@ -234,15 +246,16 @@ func ParseParams(rawQuery string, strict bool) (p Params, vh string, err error) 
 	for id := paramUnknown + 1; id < paramCount; id++ {
 		if arg := &args[id]; arg.given {
 			if problem := r.read(id, arg.value); problem != "" {
-				return Params{}, "", &ParamError{arg.name, arg.value, problem + ": " + paramNames[id] + " takes " + paramTakes[id]}
+				return Request{}, &ParamError{arg.name, arg.value, problem + ": " + paramNames[id] + " takes " + paramTakes[id]}
 			}
 		}
 	}
-	p = r.finish()
-	if id, problem := tooLarge(&p.Plan); problem != "" {
-		return Params{}, "", &ParamError{args[id].name, args[id].value, problem}
+	q.Params = r.finish()
+	if id, problem := tooLarge(&q.Params.Plan); problem != "" {
+		return Request{}, &ParamError{args[id].name, args[id].value, problem}
 	}
-	return p, args[paramVH].value, nil
+	q.Image.Version, q.Expires = args[paramVH].value, r.expires
+	return q, nil
 }
 
 // maxSide is the most pixels that a side of an output may have. A JPEG could have 65,535 and a WebP
@@ -256,6 +269,8 @@ type reader struct {
 	mark   resize.Mark
 	logo   Image // what mark names
 	hidden bool  // mark-alpha=0
+
+	expires time.Time
 }
 
 // read takes the value of one parameter, which is not empty but for vh. The problem is empty where
@@ -316,6 +331,8 @@ func (r *reader) read(id paramID, value string) (problem string) {
 		r.params.AutoFormat, r.params.Compress, problem = parseAuto(value)
 	case paramVH:
 		problem = checkVersion(value)
+	case paramExpires:
+		r.expires, problem = parseTime(value)
 	}
 	if !ok {
 		return unknownWord(id, value)

@@ -17,11 +17,9 @@ func ParseRequest(u *url.URL, strict bool) (Request, error) {
 	if err != nil {
 		return Request{}, &ParamError{Param: "path", Value: escaped, Reason: err.Reason}
 	}
-	p, vh, perr := ParseParams(u.RawQuery, strict)
-	if perr != nil {
-		return Request{}, perr
-	}
-	return Request{Image: Image{Source: source, Path: path, Version: vh}, Params: p}, nil
+	req, perr := parseQuery(u.RawQuery, strict)
+	req.Image.Source, req.Image.Path = source, path
+	return req, perr
 }
 
 // splitPath reads the path of an image as it stands in a URL, by the rules of purges, so that a path that is served

@@ -533,7 +533,7 @@ func TestRequests(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := ParseRequest(u, true)
-	want := Request{Image{"photos", "/my cat.jpg", "3"}, Params{Plan: resize.Plan{Width: 500}}}
+	want := Request{Image: Image{"photos", "/my cat.jpg", "3"}, Params: Params{Plan: resize.Plan{Width: 500}}}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v, want %+v", got, err, want)
 	}

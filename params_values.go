@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -369,4 +370,16 @@ func hexDigit(c byte) (v byte, ok bool) {
 		return c - 'A' + 10, true
 	}
 	return 0, false
+}
+
+// parseTime reads a Unix time. The year 9999 is the last that a Date can say.
+func parseTime(s string) (time.Time, string) {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		return time.Time{}, "not a whole number"
+	}
+	if n < 1 || n > 253402300799 {
+		return time.Time{}, "not between the years 1970 and 9999"
+	}
+	return time.Unix(n, 0), ""
 }

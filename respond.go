@@ -69,6 +69,12 @@ func (h *Handler) setFreshness(header http.Header, p *picture) {
 		}
 	}
 
+	age, lifetime := shortest.Age(now), shortest.Freshness.Lifetime
+	if until := p.req.Expires; !until.IsZero() && until.Sub(now) < left {
+		left = until.Sub(now)
+		lifetime = age + left
+	}
+
 	// This is on the path of every hit: the values are parts of one string.
 	b := make([]byte, 0, 160)
 	switch {
@@ -92,7 +98,6 @@ func (h *Handler) setFreshness(header http.Header, p *picture) {
 	}
 
 	status := len(b)
-	age, lifetime := shortest.Age(now), shortest.Freshness.Lifetime
 	b = append(b, "public, max-age="...)
 	if most := h.opts.BrowserMaxAge; most > 0 && left > most {
 		// What a cache has held for a while still leaves a browser the full time.
