@@ -398,3 +398,15 @@ func TestConcurrent(t *testing.T) {
 		}
 	}
 }
+
+// A background that lets something through is laid under the picture once, also where it pads.
+func TestTranslucentBackgroundIsLaidOnce(t *testing.T) {
+	m := image.NewNRGBA(image.Rect(0, 0, 40, 20))
+	fill(m, color.NRGBA{0, 200, 0, 255})
+	got := toNRGBA(pixels(t, Plan{Width: 40, Height: 40, Fit: Fill, Background: &color.NRGBA{255, 0, 0, 128}}, encodePixels(t, m)))
+	for y, want := range map[int]color.NRGBA{5: {255, 0, 0, 128}, 20: {0, 200, 0, 255}, 35: {255, 0, 0, 128}} {
+		if c := got.NRGBAAt(20, y); c != want {
+			t.Errorf("at %d: %v, want %v", y, c, want)
+		}
+	}
+}

@@ -350,6 +350,9 @@ func (j *job) pad(m image.Image) image.Image {
 		if j.plan.Background != nil {
 			c = *j.plan.Background
 		}
+		if c.A < 255 {
+			c = color.NRGBA{} // ground lays it under all of the picture, once
+		}
 		solid = solid && c.A == 255
 		fill(dst, c)
 		for y := range l.h { // as it is: what is transparent in it stays so
