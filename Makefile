@@ -9,7 +9,7 @@ BENCH ?= .
 PKG ?= ./...
 ROUNDS ?= 6
 
-.PHONY: help test race purego fuzz golden bench bench-compare hits generate lint cross smoke conformance ci
+.PHONY: help test race purego fuzz golden bench bench-compare hits hitratio generate lint cross smoke conformance ci
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -58,6 +58,9 @@ bench-compare: ## compare with the commit REF, in ROUNDS (6) rounds that alterna
 
 hits: ## compare hits with bare net/http, http.ServeContent, nginx and Varnish (needs wrk)
 	bash scripts/hits.sh
+
+hitratio: ## compare the memory tier's hit ratios with otter's, on Zipf traces
+	go -C internal/bench test -v ./...
 
 generate: ## write generated files anew; there are none yet
 	@if grep -rq '^//go:generate' --include='*.go' .; then go generate ./...; else echo "there is nothing to generate"; fi
