@@ -28,6 +28,7 @@ var importPolicy = map[string]struct {
 		own: []string{"internal/flight"},
 		modules: []string{
 			"github.com/dgraph-io/ristretto/v2", // which things stay in memory
+			"github.com/dunglas/httpsfv",        // targeted fields, cache groups, Cache-Status
 			"github.com/gofrs/flock",            // one process per directory
 			"github.com/klauspost/compress",     // zstd, for what is not compressed already
 			"github.com/pquerna/cachecontrol",   // parses Cache-Control

@@ -78,6 +78,7 @@ type Entry struct {
 	gen       uint64    // the table's generation when the fetch began
 	stale     expiry    // set by a purge that keeps the bytes
 	origin    *Entry    // that this was made from by marking or amending it; nil where it was not
+	asked     uint64    // how many groups had been invalidated when it was asked for; see groups
 	restUntil time.Time // the origin has failed, and is left alone until then
 }
 

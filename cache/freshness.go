@@ -5,8 +5,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/pquerna/cachecontrol/cacheobject"
 )
 
 // Policy says what decides how long an image lives.
@@ -87,37 +85,23 @@ type Freshness struct {
 	StaleIfError         time.Duration // past Lifetime: used while the origin fails
 }
 
-// freshnessOf reads the freshness of an answer.
-//
-// The targeted field CDN-Cache-Control (RFC 9213), where present, stands in for Cache-Control and Expires.
-// cachecontrol parses directives, by RFC 7234; age, Expires, policies and defaults are computed here.
-//
-// A nil Lifetime means the RFCs alone.
-func freshnessOf(status int, h http.Header, sent, arrived time.Time, l *Lifetime) Freshness {
+// freshnessOf reads the freshness of an answer. A nil Lifetime means the RFCs alone.
+func freshnessOf(status int, h http.Header, sent, arrived time.Time, l *Lifetime, targets []string) Freshness {
 	f := Freshness{InitialAge: initialAge(h, sent, arrived), StaleIfError: defaultStaleIfError}
 	if l != nil {
 		f.StaleIfError = l.StaleIfError
 	}
-
-	cc, forbidden, err := directives(h.Values("Cdn-Cache-Control"))
-	targeted := cc != nil && err == nil || forbidden
-	if !targeted {
-		// A targeted field that is empty or cannot be read counts as absent (RFC 9213 section 2.1).
-		cc, forbidden, err = directives(h.Values("Cache-Control"))
-	}
-	f.NoStore = forbidden
-	if cc == nil {
-		cc = &cacheobject.ResponseCacheDirectives{MaxAge: -1, SMaxAge: -1, StaleIfError: -1, StaleWhileRevalidate: -1}
-	}
+	cc := controlsOf(status, h, targets)
+	f.NoStore = cc.forbidden
 	explicit := true
 	switch {
-	case err != nil || cc.NoCachePresent && len(cc.NoCache) == 0:
+	case cc.unreadable || cc.NoCachePresent && len(cc.NoCache) == 0:
 		f.Lifetime = 0
 	case cc.SMaxAge >= 0:
 		f.Lifetime = seconds(cc.SMaxAge)
 	case cc.MaxAge >= 0:
 		f.Lifetime = seconds(cc.MaxAge)
-	case !targeted && len(h.Values("Expires")) > 0:
+	case !cc.targeted && len(h.Values("Expires")) > 0:
 		f.Lifetime = untilExpiry(h, arrived)
 	case l != nil:
 		f.Lifetime, explicit = l.Default, false
@@ -161,23 +145,6 @@ func freshnessOf(status int, h http.Header, sent, arrived time.Time, l *Lifetime
 		f.StaleWhileRevalidate, f.StaleIfError = 0, 0
 	}
 	return f
-}
-
-// directives reads Cache-Control or a field like it; nil where there is none. forbidden says that the answer must not
-// be stored, and err that the field cannot be read, so that the answer is stale (RFC 9111 section 4.2.1).
-func directives(field []string) (cc *cacheobject.ResponseCacheDirectives, forbidden bool, err error) {
-	all := strings.Join(field, ", ")
-	if strings.Trim(all, " \t,") == "" {
-		return nil, false, nil
-	}
-	cc, err = cacheobject.ParseResponseCacheControl(all)
-	if err != nil {
-		// Not stored where it may have been meant to forbid that.
-		low := strings.ToLower(all)
-		return nil, strings.Contains(low, "no-store") || strings.Contains(low, "private"), err
-	}
-	// In no-cache=a,no-store, without quotes, all that follows is taken for the names of fields.
-	return cc, cc.NoStore || cc.PrivatePresent || cc.NoCache["No-Store"] || cc.NoCache["Private"], nil
 }
 
 // varies reports whether no request can ever be known to match (RFC 9111 section 4.1).
@@ -233,6 +200,15 @@ func heuristicLifetime(h http.Header, arrived time.Time) time.Duration {
 		return 0
 	}
 	return min(max(0, arrived.Sub(modified)/10), 24*time.Hour)
+}
+
+// heuristic reports whether a status is cacheable by default (RFC 9110 section 15.1).
+func heuristic(status int) bool {
+	switch status {
+	case 200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501:
+		return true
+	}
+	return false
 }
 
 func seconds[N ~int32 | ~uint64](n N) time.Duration {

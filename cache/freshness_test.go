@@ -44,6 +44,8 @@ func TestFreshness(t *testing.T) {
 		{"max-age", []string{"Cache-Control: max-age=60"}, lives(60 * s)},
 		{"max-age of zero", []string{"Cache-Control: max-age=0"}, lives(never)},
 		{"case does not matter", []string{"Cache-Control: MAX-AGE=60"}, lives(60 * s)},
+		{"a semicolon for a comma", []string{"Cache-Control: public; max-age=60"}, lives(60 * s)},
+		{"of several the first counts", []string{"Cache-Control: max-age=60", "Cache-Control: max-age=0"}, lives(60 * s)},
 		{"a quoted number", []string{`Cache-Control: max-age="60"`}, lives(60 * s)},
 		{"white space between directives", []string{"Cache-Control:  public ,\tmax-age=60 "}, lives(60 * s)},
 		{"several lines are one field", []string{"Cache-Control: public", "Cache-Control: max-age=60"}, lives(60 * s)},
@@ -85,7 +87,7 @@ func TestFreshness(t *testing.T) {
 		{"CDN-Cache-Control puts Expires aside", []string{"CDN-Cache-Control: public", "Expires: 0"}, none},
 		{"an empty CDN-Cache-Control is absent", []string{"CDN-Cache-Control: ", "Cache-Control: max-age=60"}, lives(60 * s)},
 		{"a CDN-Cache-Control that cannot be read is absent", []string{"CDN-Cache-Control: max-age=x", "Cache-Control: max-age=60"}, lives(60 * s)},
-		{"one that may forbid is obeyed all the same", []string{"CDN-Cache-Control: no-store=x", "Cache-Control: max-age=60"}, Freshness{NoStore: true, StaleIfError: day}},
+		{"one that may forbid is obeyed all the same", []string{"CDN-Cache-Control: no-store=x", "Cache-Control: max-age=60"}, Freshness{NoStore: true, Lifetime: year, StaleIfError: day}},
 
 		{"Expires in RFC 1123", []string{"Expires: Wed, 06 May 2026 12:01:00 GMT"}, lives(m)},
 		{"Expires in RFC 850", []string{"Expires: Wednesday, 06-May-26 12:01:00 GMT"}, lives(m)},
@@ -120,7 +122,7 @@ func TestFreshness(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.rule, func(t *testing.T) {
 			// The answer took a second to come, which counts where there is an Age.
-			if got := freshnessOf(200, header(test.lines...), arrived.Add(-s), arrived, defaulted(Lifetime{})); got != test.want {
+			if got := freshnessOf(200, header(test.lines...), arrived.Add(-s), arrived, defaulted(Lifetime{}), []string{"CDN-Cache-Control"}); got != test.want {
 				t.Errorf("%q\n got %+v\nwant %+v", test.lines, got, test.want)
 			}
 		})
@@ -166,7 +168,7 @@ func TestLifetimePolicies(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.rule, func(t *testing.T) {
-			f := freshnessOf(test.status, header(test.lines...), arrived, arrived, defaulted(test.policy))
+			f := freshnessOf(test.status, header(test.lines...), arrived, arrived, defaulted(test.policy), []string{"CDN-Cache-Control"})
 			if got := f.Lifetime - f.InitialAge; got != test.want || f.NoStore == test.stored {
 				t.Errorf("got %v, NoStore %v; want %v, stored %v", got, f.NoStore, test.want, test.stored)
 			}
@@ -229,7 +231,7 @@ func FuzzFreshness(f *testing.F) {
 	f.Fuzz(func(t *testing.T, cc, expires, age string) {
 		h := http.Header{"Cache-Control": {cc}, "Expires": {expires}, "Age": {age}, "Cdn-Cache-Control": {expires, cc}}
 		for _, l := range []Lifetime{{}, {Policy: Minimum, Value: math.MaxInt64}, {Policy: Override, Value: time.Second}} {
-			got := freshnessOf(200, h, now, now, defaulted(l))
+			got := freshnessOf(200, h, now, now, defaulted(l), []string{"CDN-Cache-Control"})
 			if got.InitialAge < 0 || got.Lifetime < 0 || got.StaleIfError < 0 || got.StaleWhileRevalidate < 0 || got.Lifetime > 2*forever {
 				t.Errorf("%v: %+v", h, got)
 			}

@@ -6,13 +6,9 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
-
-	"github.com/pquerna/cachecontrol/cacheobject"
 )
 
 // RoundTrip implements http.RoundTripper: a shared cache for whatever next serves, by RFC 9111, with headers
@@ -21,456 +17,563 @@ import (
 // GET is answered from what is stored where that is fresh, matches by Vary, and the request allows it; else next
 // is asked, conditionally where there is a validator, and a 304 freshens what is stored. HEAD is answered from
 // what GET has stored. A request for a range, and a conditional request, are answered from a whole
-// stored response. Other methods pass; POST, PUT, DELETE and unknown ones invalidate what is stored for their URL, and for
-// Location and Content-Location of their answer, if it is no error (RFC 9111 section 4.4).
+// stored response. A GET that asks for a range of what is not stored, that has a body, or that has If-Match or
+// If-Unmodified-Since passes, and so does every other method. Those that are not known to be safe invalidate what is
+// stored for their URL, and for Location and Content-Location of their answer where these have the same origin, if
+// it is no error (RFC 9111 section 4.4).
 //
-// A response with a body that is longer than MaxBytes passes unstored. Every response has Cache-Status (RFC 9211),
-// and one that was stored has Age. With a zero Lifetime freshness is by the RFCs alone: where the origin
-// says nothing, a tenth of what has passed since Last-Modified, and a day at most.
+// Requests for one URL that is not stored, or stale, wait for the first of them to bring what may serve them all, each
+// asking by itself where it does not. A URL whose answer was not to be stored is remembered for ten seconds, and
+// nobody waits for it.
 //
-// What is stored is found by Purge under the URL with scheme and host, in the Source of TransportOptions.
+// # What is stored
+//
+// What RFC 9111 section 3 lets a shared cache store, if it may ever be used again: it is fresh, has a validator, or
+// may be served stale. Its body is read whole before it is passed on, so each request may hold MaxBytes of memory,
+// and the range that it asked for beside it. All else passes as it comes: a longer body, one whose length is not known
+// once MaxBytes of it have been read, one with trailers, a part, an upgrade to another protocol.
+//
+// A qualified private, as in private="Set-Cookie", counts as an unqualified one. Fields that a qualified no-cache
+// names are left out of what is stored. With a zero Lifetime freshness is by the RFCs alone: where the origin
+// says nothing, a tenth of what has passed since Last-Modified, and a day at most. A stale response stands in for an
+// origin that cannot be reached for up to a day; for one that answers 500, 502, 503 or 504 only where
+// stale-if-error or a Lifetime says so; and never where a directive, or a request with no-cache, forbids it.
+//
+// Next should not decompress by itself (http.Transport has DisableCompression): what it takes away
+// of Content-Encoding and Content-Length is not stored either.
+//
+// # Purges and groups
+//
+// What is stored is found by Purge under the name that [Target] gives. The invalidation by an unsafe method is such a
+// purge. Where a Keeper fails to make it durable the answer passes all the same: memory has forgotten, and what the
+// Keeper holds is not used before a restart.
+//
+// Cache-Groups and Cache-Group-Invalidation (RFC 9875) are obeyed: the answer to an unsafe method makes stored
+// responses of its origin that are in one of the groups it names stale, and not to be used unless the origin
+// confirms them. Groups have up to 128 bytes each, and a response up to 64 of them; one that exceeds this is not
+// stored. Invalidated groups are kept in memory, 10,000 of them. After a restart, and when there are more, each
+// response that is in any group is revalidated before it is used again.
+//
+// # Header fields
+//
+// Every response has Cache-Status (RFC 9211) and Date, and one that was stored has Age. One that a purge has overtaken
+// on its way is sent with Cache-Control: no-store, so that nobody keeps it.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	switch req.Method {
-	case http.MethodGet, "", http.MethodHead:
+	switch {
+	case req.Method == http.MethodGet, req.Method == "", req.Method == http.MethodHead:
 		return t.get(req)
-	case http.MethodOptions, http.MethodTrace, http.MethodConnect:
+	case safe[req.Method], req.Method == http.MethodConnect:
 		return t.pass(req, "method")
 	}
 	resp, err := t.pass(req, "method")
-	if err == nil && resp.StatusCode/100 == 2 || err == nil && resp.StatusCode/100 == 3 {
-		err = t.invalidate(req.URL, resp.Header)
-		if err != nil {
-			resp.Body.Close()
-			return nil, err
-		}
+	if err == nil {
+		t.invalidate(req, resp)
 	}
 	return resp, err
+}
+
+// safe are the safe methods that pass (RFC 9110 section 9.2.1 and the IANA registry of methods).
+var safe = map[string]bool{
+	http.MethodOptions: true, http.MethodTrace: true,
+	"PROPFIND": true, "QUERY": true, "REPORT": true, "SEARCH": true,
+}
+
+// exchange sends a request to next. The body of the answer is the caller's to close; until then, Close of the
+// Transport ends it.
+func (t *Transport) exchange(req *http.Request) (*http.Response, error) {
+	if t.base.Err() != nil {
+		if req.Body != nil {
+			req.Body.Close()
+		}
+		return nil, errTransportClosed
+	}
+	ctx, cancel := context.WithCancelCause(req.Context())
+	detach := context.AfterFunc(t.base, func() { cancel(errTransportClosed) })
+	end := func() {
+		detach()
+		cancel(nil)
+	}
+	resp, err := t.next.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil && req.Context().Err() == nil {
+			err = cause
+		}
+		end()
+		return nil, err
+	}
+	if tunnel, ok := resp.Body.(io.ReadWriteCloser); ok && resp.StatusCode == http.StatusSwitchingProtocols {
+		resp.Body = &tunnelling{tunnel, end}
+		return resp, nil
+	}
+	resp.Header = endToEnd(resp.Header)
+	if resp.Header.Get("Date") == "" {
+		resp.Header.Set("Date", time.Now().UTC().Format(http.TimeFormat)) // RFC 9110 section 6.6.1
+	}
+	resp.Body = &passing{resp.Body, resp.Body, end}
+	resp.Request = req
+	return resp, nil
+}
+
+// passing is a body on its way through.
+type passing struct {
+	io.Reader
+	body io.Closer
+	end  func()
+}
+
+func (p *passing) Close() error {
+	defer p.end()
+	return p.body.Close()
+}
+
+// tunnelling is what an upgraded connection is talked through.
+type tunnelling struct {
+	io.ReadWriteCloser
+	end func()
+}
+
+func (t *tunnelling) Close() error {
+	defer t.end()
+	return t.ReadWriteCloser.Close()
 }
 
 // pass forwards a request as it is, and stores nothing.
 func (t *Transport) pass(req *http.Request, why string) (*http.Response, error) {
-	resp, err := t.next.RoundTrip(req)
+	resp, err := t.exchange(req)
 	if err == nil {
-		resp.Header = endToEnd(resp.Header)
-		addStatus(resp.Header, "fwd="+why+"; fwd-status="+strconv.Itoa(resp.StatusCode))
+		t.addStatus(resp.Header, fwd(why, resp.StatusCode))
 	}
 	return resp, err
 }
 
-// invalidate forgets a URL after an unsafe request, and those of the same origin that the answer names.
-func (t *Transport) invalidate(u *url.URL, h http.Header) error {
-	all := []*url.URL{u}
-	for _, field := range []string{"Location", "Content-Location"} {
-		if ref, err := u.Parse(h.Get(field)); err == nil && h.Get(field) != "" && ref.Host == u.Host && ref.Scheme == u.Scheme {
-			all = append(all, ref)
-		}
+// passUnder passes what a purge may overtake.
+func (t *Transport) passUnder(lease Lease, req *http.Request, why string) (*http.Response, error) {
+	resp, err := t.pass(req, why)
+	if err == nil {
+		t.unlessAlive(lease, resp.Header)
 	}
-	for _, u := range all {
-		if err := t.table.Purge(t.opts.Source, target(u), Delete); err != nil {
-			return err
-		}
-	}
-	return nil
+	return resp, err
 }
 
-// target is the name of a URL.
-func target(u *url.URL) string { return u.Scheme + "://" + u.Host + u.RequestURI() }
+// fwd says in Cache-Status why a request was forwarded, and what came of it.
+func fwd(why string, status int) string {
+	return "fwd=" + why + "; fwd-status=" + strconv.Itoa(status)
+}
+
+// addStatus adds this cache's member to Cache-Status; those of caches nearer the origin come first.
+func (t *Transport) addStatus(h http.Header, status string) {
+	h.Add("Cache-Status", t.status+"; "+status)
+}
+
+// invalidate forgets what an unsafe request may have changed.
+func (t *Transport) invalidate(req *http.Request, resp *http.Response) {
+	t.groups.invalidate(originOf(Target(req)), resp.Header)
+	if resp.StatusCode < 200 || resp.StatusCode >= 400 {
+		return
+	}
+	names := map[string]bool{Target(req): true}
+	for _, field := range []string{"Location", "Content-Location"} {
+		if name, ok := sameOrigin(req, resp.Header.Get(field)); ok {
+			names[name] = true
+		}
+	}
+	for name := range names {
+		// The Keeper counts and logs what it could not do.
+		_ = t.table.Purge(t.opts.Source, name, Delete)
+	}
+}
 
 // A stored response is an entry, and under Vary the one of its entries that a request selects.
 //
 // The entry of version "" is the newest. Where it has Vary, each response is also kept under a version
 // computed from the request's fields that Vary names.
-func (t *Transport) find(req *http.Request, image string) (Lease, *Entry) {
-	lease := t.table.Lease(Name{t.opts.Source, image, ""})
-	e := t.table.Lookup(lease)
-	if e == nil || e.Header.Get("Vary") == "" {
-		return lease, e
-	}
-	v := variant(e.Header, req.Header)
-	if v == e.Variant {
-		return lease, e
-	}
-	// The lease is the image's: a purge ends those of all its versions.
-	of := lease
-	of.name.Version = v
-	e = t.table.Lookup(of)
-	if e != nil && (e.Variant != v || variant(e.Header, req.Header) != v) {
-		return lease, nil
-	}
-	return lease, e
+type found struct {
+	lease   Lease // the image's: a purge ends those of all its versions
+	entry   *Entry
+	variant string // where Vary is known
+	why     string // to forward, in words of Cache-Status
 }
 
-// variant is the secondary key (RFC 9111 section 4.1): a hash of the request's fields that Vary names, white space
-// around commas aside.
-func variant(stored, request http.Header) string {
-	fields := varyFields(stored)
-	if len(fields) == 0 {
-		return ""
+func (t *Transport) find(req *http.Request, image string) found {
+	f := found{lease: t.table.Lease(Name{t.opts.Source, image, ""}), why: "stale"}
+	f.entry = t.table.Lookup(f.lease)
+	if f.entry == nil {
+		f.why = "uri-miss"
+		return f
 	}
-	var b strings.Builder
-	for _, f := range fields {
-		b.WriteString(f)
-		for v := range strings.SplitSeq(strings.Join(request.Values(f), ","), ",") {
-			b.WriteByte('\x00')
-			b.WriteString(strings.TrimSpace(v))
+	f.variant = variant(f.entry.Header, req.Header)
+	if f.variant != f.entry.Variant {
+		f.entry = t.table.Lookup(f.lease.of(f.variant))
+		if f.entry == nil || f.entry.Variant != f.variant {
+			f.entry, f.why = nil, "vary-miss"
+			return f
 		}
-		b.WriteByte('\n')
 	}
-	return "vary " + DigestOf([]byte(b.String())).String()[:32]
+	if t.groups.invalid(image, f.entry) {
+		f.entry = f.entry.marked(mustAsk)
+	}
+	return f
 }
 
-func varyFields(h http.Header) []string {
-	var fields []string
-	for _, line := range h.Values("Vary") {
-		for f := range strings.SplitSeq(line, ",") {
-			if f = strings.TrimSpace(f); f != "" {
-				fields = append(fields, http.CanonicalHeaderKey(f))
-			}
-		}
-	}
-	slices.Sort(fields)
-	return slices.Compact(fields)
+// of is the same lease, on another version.
+func (l Lease) of(version string) Lease {
+	l.name.Version = version
+	return l
 }
 
 // get answers GET and HEAD.
 func (t *Transport) get(req *http.Request) (*http.Response, error) {
-	if req.Header.Get("If-Match") != "" || req.Header.Get("If-Unmodified-Since") != "" {
-		return t.pass(req, "request")
+	image, wants := Target(req), wishesOf(req.Header)
+	if req.Header.Get("Upgrade") != "" || req.Header.Get("If-Match") != "" || req.Header.Get("If-Unmodified-Since") != "" || wants.noStore ||
+		req.Body != nil && req.Body != http.NoBody {
+		return t.passUnder(t.table.Lease(Name{t.opts.Source, image, ""}), req, "bypass")
 	}
-	image := target(req.URL)
-	lease, e := t.find(req, image)
-	wants := requestDirectives(req.Header)
-	now := time.Now()
-	if e != nil && !wants.NoStore {
-		reuse := e.state(now)
-		if !wants.allow(e, now) && reuse != mustRevalidate {
-			reuse = mustRevalidate
+	collapsed := ""
+	for waits := 0; ; {
+		f := t.find(req, image)
+		if resp := t.reuse(req, wants, &f, collapsed); resp != nil {
+			return resp, nil
 		}
-		switch reuse {
-		case fresh:
-			if resp, err := t.serve(req, e, "hit; ttl="+ttl(e, now)); err == nil {
-				return resp, nil
-			}
-			e = nil // the bytes are lost
-		case staleUsable:
-			t.revalidateBehind(req, lease, e)
-			if resp, err := t.serve(req, e, "hit; ttl="+ttl(e, now)); err == nil {
-				return resp, nil
-			}
-			e = nil
+		switch {
+		case wants.onlyIfCached: // RFC 9111 section 5.2.1.7
+			h := http.Header{"Date": {time.Now().UTC().Format(http.TimeFormat)}}
+			t.addStatus(h, "detail=only-if-cached")
+			return answer(req, http.StatusGatewayTimeout, h, nil, 0), nil
+		case req.Method == http.MethodHead:
+			return t.head(req, f)
+		case req.Header.Get("Range") != "" && f.entry == nil:
+			return t.passUnder(f.lease, req, f.why)
+		case wants.noCache, req.Header.Get("Authorization") != "", waits == 2:
+			return t.forward(req, wants, f, nil)
 		}
+		// A wait that brings nothing may be repeated once: the first may have been for what Vary says.
+		turn, first := t.takeTurn(f)
+		if turn == nil || first {
+			return t.forward(req, wants, f, turn)
+		}
+		select {
+		case <-turn.done:
+		case <-req.Context().Done():
+			return nil, context.Cause(req.Context())
+		case <-t.base.Done():
+			return nil, errTransportClosed
+		}
+		if !turn.gaveUp {
+			waits++
+		}
+		collapsed = "fwd=" + f.why + "; collapsed"
 	}
-	if wants.OnlyIfCached {
-		return answer(req, http.StatusGatewayTimeout, nil, nil, "fwd=request"), nil // RFC 9111 section 5.2.1.7
+}
+
+// reuse answers from what is stored, where that is allowed; nil where it is not. It notes in f why not.
+func (t *Transport) reuse(req *http.Request, wants wishes, f *found, collapsed string) *http.Response {
+	e, now := f.entry, time.Now()
+	if e == nil {
+		return nil
 	}
-	if req.Method == http.MethodHead {
-		return t.head(req, lease, e)
+	is := e.state(now)
+	if !wants.allow(e, now) {
+		if is == fresh {
+			f.why = "request"
+		}
+		is = mustRevalidate
 	}
-	if req.Header.Get("Range") != "" && e == nil || wants.NoStore {
-		return t.pass(req, "request")
+	if is == mustRevalidate && !t.bearsStale(wants, e, now) {
+		return nil
 	}
-	return t.forward(req, lease, e)
+	if is == staleUsable {
+		t.revalidateBehind(req, *f)
+	}
+	how := "hit"
+	if collapsed != "" {
+		how = collapsed
+	}
+	resp, err := t.serve(req, f.lease, e, how+ttl(e, now))
+	if err != nil {
+		f.entry, f.why = nil, "miss" // the bytes are lost
+	}
+	return resp
+}
+
+// bearsStale reports whether the request takes e stale, by max-stale, and the origin lets it.
+func (t *Transport) bearsStale(wants wishes, e *Entry, now time.Time) bool {
+	over := e.Age(now) - e.Freshness.Lifetime
+	return over < wants.maxStale && wants.minFresh < 0 && e.stale == notExpired && wants.takes(e, now) &&
+		!controlsOf(e.Status, e.Header, t.opts.Targets).strict()
 }
 
 func ttl(e *Entry, now time.Time) string {
-	return strconv.FormatInt(int64((e.Freshness.Lifetime-e.Age(now))/time.Second), 10)
+	return "; ttl=" + strconv.FormatInt(int64((e.Freshness.Lifetime-e.Age(now))/time.Second), 10)
 }
 
-// forward asks next, and stores what may be stored. e, where there is one, is revalidated.
-func (t *Transport) forward(req *http.Request, lease Lease, e *Entry) (*http.Response, error) {
-	out := req.Clone(req.Context())
-	for _, f := range []string{"If-None-Match", "If-Modified-Since", "If-Range", "Range"} {
-		out.Header.Del(f) // answered here, from the whole
+// forward asks next, and stores what may be stored. What was found, if anything, is revalidated.
+func (t *Transport) forward(req *http.Request, wants wishes, f found, turn *turn) (*http.Response, error) {
+	defer t.endTurn(req.Context(), turn)
+	_, end, err := t.begin(context.Background()) // the store is used until this is done
+	if err != nil {
+		return nil, err
 	}
-	why := "miss"
-	conditional := false
-	if e != nil {
-		why = "stale"
-		conditional = setValidators(out.Header, e.Header)
-	} else if lease.noCache() && out.Header.Get("Cache-Control") == "" {
-		out.Header.Set("Cache-Control", "no-cache")
+	defer end()
+
+	e := f.entry
+	out := req.Clone(req.Context())
+	if e != nil || !t.wasPassed(f.lease) {
+		for _, field := range []string{"If-None-Match", "If-Modified-Since"} {
+			out.Header.Del(field) // answered here, from the whole
+		}
+	}
+	out.Header.Del("Range")
+	out.Header.Del("If-Range")
+	conditional := e != nil && e.Status/100 == 2 && setValidators(out.Header, e.Header)
+	if (e != nil && e.stale != notExpired || e == nil && f.lease.noCache()) && !wants.noCache {
+		out.Header.Add("Cache-Control", "no-cache") // a copy on the way may be older than the purge
 	}
 
-	fill := &Entry{RequestTime: time.Now()}
-	resp, err := t.next.RoundTrip(out)
+	fill := &Entry{asked: t.groups.now(), RequestTime: time.Now()}
+	resp, err := t.exchange(out)
 	fill.ResponseTime = time.Now()
-	if err != nil || resp.StatusCode >= 500 && t.masks(e) {
-		if e != nil && req.Context().Err() == nil && e.usableOnError(fill.ResponseTime) {
-			if stale, serr := t.serve(req, e, "hit; ttl="+ttl(e, fill.ResponseTime)+"; detail=stale-if-error"); serr == nil {
-				if err == nil {
-					resp.Body.Close()
-				}
-				return stale, nil
-			}
+	if err != nil || isError(resp.StatusCode) && t.masks(e) {
+		if stale := t.standIn(req, wants, f, resp); stale != nil {
+			return stale, nil
 		}
 		if err != nil {
 			return nil, err
 		}
 	}
-	status := "fwd=" + why + "; fwd-status=" + strconv.Itoa(resp.StatusCode)
-	fill.Status, fill.Header = resp.StatusCode, endToEnd(resp.Header)
+	fill.Status, fill.Header = resp.StatusCode, resp.Header
 
 	if fill.Status == http.StatusNotModified && conditional {
 		resp.Body.Close()
-		fill.Status, fill.Digest, fill.Size, fill.Variant = e.Status, e.Digest, e.Size, e.Variant
-		fill.Header = freshen(e.Header, fill.Header)
-		fill.Freshness = freshnessOf(fill.Status, fill.Header, fill.RequestTime, fill.ResponseTime, t.policy)
-		t.keep(req, lease, fill)
-		served, err := t.serve(req, fill, status)
-		if errors.Is(err, ErrNotFound) {
-			return t.forward(req, lease, nil)
+		if served, err := t.freshened(req, f, fill); err == nil {
+			return served, nil
 		}
-		return served, err
+		f.entry, f.why = nil, "miss" // the bytes are lost
+		return t.forward(req, wants, f, turn)
 	}
 
-	fill.Freshness = freshnessOf(fill.Status, fill.Header, fill.RequestTime, fill.ResponseTime, t.policy)
-	if !storable(req, resp, fill.Freshness) {
-		if e != nil && fill.Status < 500 {
-			t.spend(lease)
+	status := fwd(f.why, fill.Status)
+	fill.Freshness = freshnessOf(fill.Status, fill.Header, fill.RequestTime, fill.ResponseTime, t.policy, t.opts.Targets)
+	if !t.storable(req, fill) || !t.worth(fill, e) {
+		if e != nil && (fill.Status < 400 || statusError(fill.Status).refusal()) {
+			t.spendVariant(f.lease, e)
 		}
-		return t.answerOnce(req, resp, fill, nil, status), nil
+		t.notePassed(req, f.lease, fill.Status)
+		return t.stream(f.lease, resp, nil, status), nil
 	}
 	body, err := t.readBody(resp)
 	if err == errTooLarge {
-		return t.answerOnce(req, resp, fill, body, status), nil
+		t.notePassed(req, f.lease, fill.Status)
+		return t.stream(f.lease, resp, body, status), nil
 	}
 	resp.Body.Close()
 	if err != nil {
+		if stale := t.standIn(req, wants, f, nil); stale != nil {
+			return stale, nil
+		}
 		return nil, err
 	}
 	if len(resp.Trailer) > 0 {
-		r := answer(req, fill.Status, fill.Header, body, status)
-		r.Trailer = resp.Trailer
-		return r, nil
+		t.notePassed(req, f.lease, fill.Status)
+		resp.Body = io.NopCloser(bytes.NewReader(body))
+		resp.ContentLength = -1 // trailers come after chunks only
+		resp.Header.Del("Content-Length")
+		return t.stream(f.lease, resp, nil, status), nil
 	}
 	fill.Digest, fill.Size = DigestOf(body), int64(len(body))
-	thing := &Thing{nil, body}
-	_ = t.store.Put(req.Context(), Key{t.opts.Source, lease.name.Image, Original, fill.Digest}, thing, lease.Alive)
-	if t.keep(req, lease, fill) {
-		status += "; stored"
+	// The bytes first, so that the name never points at what is not there yet.
+	_ = t.store.Put(req.Context(), Key{t.opts.Source, f.lease.name.Image, Original, fill.Digest}, &Thing{nil, body}, f.lease.Alive)
+	if t.keep(req, f.lease, fill) {
+		status += "; stored" + ttl(fill, fill.ResponseTime)
 	}
-	return t.respond(req, fill, body, status, false), nil
+	return t.respond(req, f.lease, fill, body, status, false), nil
 }
 
-// masks reports whether e may stand in for a server error. That takes the origin's word, or a policy's; an origin
-// that cannot be reached at all takes neither (RFC 9111 section 4.2.4).
-func (t *Transport) masks(e *Entry) bool {
-	if e == nil || t.policy != nil {
-		return e != nil
-	}
-	cc, _, err := directives(e.Header.Values("Cache-Control"))
-	return cc != nil && err == nil && cc.StaleIfError >= 0
-}
-
-// keep makes e what is stored for a request.
-func (t *Transport) keep(req *http.Request, lease Lease, e *Entry) bool {
-	e.Variant = variant(e.Header, req.Header)
-	kept := t.table.Commit(lease, e)
-	if kept && e.Variant != "" {
-		of, same := lease, *e
-		of.name.Version = e.Variant
-		kept = t.table.Commit(of, &same)
-	}
-	return kept
-}
-
-// answerOnce passes on a response that is not stored. start is what was read of its body already.
-func (t *Transport) answerOnce(req *http.Request, resp *http.Response, e *Entry, start []byte, status string) *http.Response {
-	resp.Header = e.Header
-	addStatus(resp.Header, status)
-	if start != nil {
-		resp.Body = struct {
-			io.Reader
-			io.Closer
-		}{io.MultiReader(bytes.NewReader(start), resp.Body), resp.Body}
-	}
-	resp.Request = req
-	return resp
-}
-
-// storable reports whether a response may be stored by a shared cache (RFC 9111 section 3).
-func storable(req *http.Request, resp *http.Response, f Freshness) bool {
+// freshened answers after a 304, and stores what that says.
+func (t *Transport) freshened(req *http.Request, f found, fill *Entry) (*http.Response, error) {
+	e, status := f.entry, fwd(f.why, http.StatusNotModified)
+	fill.Status, fill.Digest, fill.Size, fill.Header = e.Status, e.Digest, e.Size, freshen(e.Header, fill.Header)
+	fill.Freshness = freshnessOf(fill.Status, fill.Header, fill.RequestTime, fill.ResponseTime, t.policy, t.opts.Targets)
 	switch {
-	case f.NoStore, varies(resp.Header), resp.StatusCode < 200, resp.StatusCode == http.StatusPartialContent, resp.StatusCode == http.StatusNotModified:
-		return false
+	case t.storable(req, fill):
+		if t.keep(req, f.lease, fill) {
+			status += "; stored" + ttl(fill, fill.ResponseTime)
+		}
+	case fill.Freshness.NoStore:
+		t.spendVariant(f.lease, e)
 	}
-	cc, _, err := directives(resp.Header.Values("Cache-Control"))
-	if cc == nil || err != nil {
-		cc = &cacheobject.ResponseCacheDirectives{MaxAge: -1, SMaxAge: -1}
-	}
-	if req.Header.Get("Authorization") != "" && !cc.Public && !cc.MustRevalidate && cc.SMaxAge < 0 {
-		return false // section 3.5
-	}
-	if slices.Contains(cc.Extensions, "must-understand") && http.StatusText(resp.StatusCode) == "" {
-		return false // section 5.2.2.3
-	}
-	explicit := cc.Public || cc.MaxAge >= 0 || cc.SMaxAge >= 0 || resp.Header.Get("Expires") != "" || len(resp.Header.Values("Cdn-Cache-Control")) > 0
-	return explicit || heuristic(resp.StatusCode)
+	return t.serve(req, f.lease, fill, status)
 }
 
-// heuristic reports whether a status is cacheable by default (RFC 9110 section 15.1).
-func heuristic(status int) bool {
+// isError reports whether a status is an error that a stale response may stand in for (RFC 5861 section 4).
+func isError(status int) bool {
 	switch status {
-	case 200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501:
+	case http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return true
 	}
 	return false
 }
 
+// masks reports whether e may stand in for an answer that is an error. That takes the origin's word, or a policy's;
+// an origin that cannot be reached at all takes neither (RFC 9111 section 4.2.4).
+func (t *Transport) masks(e *Entry) bool {
+	return e != nil && (t.policy != nil || controlsOf(e.Status, e.Header, t.opts.Targets).StaleIfError > 0)
+}
+
+// standIn answers with what is stale, where that may stand in for an origin that fails. failed is the origin's
+// answer, if there was one.
+func (t *Transport) standIn(req *http.Request, wants wishes, f found, failed *http.Response) *http.Response {
+	now := time.Now()
+	if f.entry == nil || wants.noCache || req.Context().Err() != nil || t.base.Err() != nil || !f.entry.usableOnError(now) {
+		return nil
+	}
+	status := "fwd=" + f.why
+	if failed != nil {
+		status = fwd(f.why, failed.StatusCode)
+	}
+	stale, err := t.serve(req, f.lease, f.entry, status+ttl(f.entry, now)+"; detail=stale-if-error")
+	if err != nil {
+		return nil
+	}
+	if failed != nil {
+		failed.Body.Close()
+	}
+	return stale
+}
+
+// storable reports whether a response may be stored by a shared cache (RFC 9111 section 3).
+func (t *Transport) storable(req *http.Request, e *Entry) bool {
+	switch {
+	case e.Freshness.NoStore, varies(e.Header), e.Status < 200:
+		return false
+	case e.Status == http.StatusPartialContent, e.Status == http.StatusNotModified,
+		e.Status == http.StatusPreconditionFailed, e.Status == http.StatusRequestedRangeNotSatisfiable:
+		return false // they are about a request, not about a URL
+	}
+	c := controlsOf(e.Status, e.Header, t.opts.Targets)
+	if req.Header.Get("Authorization") != "" && !c.Public && !c.MustRevalidate && c.SMaxAge < 0 {
+		return false // section 3.5
+	}
+	if c.mustUnderstand && http.StatusText(e.Status) == "" {
+		return false // section 5.2.2.3
+	}
+	if _, over := groupsOf(e.Header, "Cache-Groups"); over {
+		return false
+	}
+	explicit := c.Public || c.MaxAge >= 0 || c.SMaxAge >= 0 || !c.targeted && e.Header.Get("Expires") != ""
+	return explicit || heuristic(e.Status)
+}
+
+// worth reports whether a response may ever be used again, so that it is worth storing, also in the place of old. A
+// stream of events, for one, is not.
+func (t *Transport) worth(e, old *Entry) bool {
+	f := e.Freshness
+	if f.Lifetime > f.InitialAge {
+		return true
+	}
+	if e.Status >= 500 && old != nil && old.Status < 500 {
+		return false
+	}
+	return e.Header.Get("Etag") != "" || e.Header.Get("Last-Modified") != "" || f.StaleWhileRevalidate > 0 ||
+		f.StaleIfError > 0 && controlsOf(e.Status, e.Header, t.opts.Targets).StaleIfError > 0
+}
+
+// keep makes e what is stored for a request, unless what is stored was asked for later. It leaves e as it is.
+func (t *Transport) keep(req *http.Request, lease Lease, e *Entry) bool {
+	header := e.Header.Clone()
+	for field := range controlsOf(e.Status, e.Header, t.opts.Targets).NoCache {
+		header.Del(field) // RFC 9111 section 5.2.2.4
+	}
+	kept := false
+	e.Variant = variant(e.Header, req.Header)
+	for _, version := range slices.Compact([]string{"", e.Variant}) {
+		of, one := lease.of(version), *e
+		one.Header = header
+		known := t.table.Lookup(of)
+		if known != nil && known.RequestTime.After(e.RequestTime) && !known.RequestTime.After(time.Now()) {
+			continue
+		}
+		kept = t.table.Commit(of, &one) || kept
+	}
+	return kept
+}
+
+// spendVariant ends the life of e, a stored response, in all the places where it is.
+func (t *Transport) spendVariant(lease Lease, e *Entry) {
+	for _, version := range []string{"", e.Variant} {
+		if known := t.table.Lookup(lease.of(version)); known != nil && known.Variant == e.Variant {
+			t.spend(lease.of(version))
+		}
+	}
+}
+
+// stream passes on a response that is not stored. start is what was read of its body already.
+func (t *Transport) stream(lease Lease, resp *http.Response, start []byte, status string) *http.Response {
+	t.addStatus(resp.Header, status)
+	t.unlessAlive(lease, resp.Header)
+	if p, ok := resp.Body.(*passing); ok && len(start) > 0 {
+		p.Reader = io.MultiReader(bytes.NewReader(start), p.Reader)
+	}
+	return resp
+}
+
 // serve answers from what is stored.
-func (t *Transport) serve(req *http.Request, e *Entry, status string) (*http.Response, error) {
+func (t *Transport) serve(req *http.Request, lease Lease, e *Entry, status string) (*http.Response, error) {
 	var body []byte
 	if e.Size > 0 && req.Method != http.MethodHead {
-		th, err := t.store.Get(req.Context(), Key{t.opts.Source, target(req.URL), Original, e.Digest})
+		th, err := t.store.Get(req.Context(), Key{t.opts.Source, lease.name.Image, Original, e.Digest})
 		if err != nil {
-			return nil, ErrNotFound
+			return nil, errors.Join(ErrNotFound, err)
 		}
 		body = th.Body
 	}
-	return t.respond(req, e, body, status, true), nil
+	return t.respond(req, lease, e, body, status, true), nil
 }
 
-// respond makes the response to req from an entry and its body, which a condition or a range of the request may
-// leave out. stored says that the body comes from the store, and so has an Age.
-func (t *Transport) respond(req *http.Request, e *Entry, body []byte, status string, stored bool) *http.Response {
-	h := e.Header.Clone()
-	if stored {
-		h.Set("Age", strconv.FormatInt(int64(e.Age(time.Now())/time.Second), 10))
+// head forwards a HEAD request. Its answer freshens what GET has stored, where that is the same still, and
+// ends its life where it is not (RFC 9111 section 4.3.5).
+func (t *Transport) head(req *http.Request, f found) (*http.Response, error) {
+	update := &Entry{asked: t.groups.now(), RequestTime: time.Now()}
+	resp, err := t.exchange(req)
+	if err != nil {
+		return nil, err
 	}
-	if e.Status != http.StatusOK || !conditionalOrRange(req) {
-		r := answer(req, e.Status, h, body, status)
-		if req.Method == http.MethodHead {
-			r.ContentLength = e.Size
+	update.ResponseTime = time.Now()
+	e, status := f.entry, fwd(f.why, resp.StatusCode)
+	if e != nil && e.OK() && resp.StatusCode == http.StatusOK {
+		length := resp.Header.Get("Content-Length")
+		if differs(resp.Header, e.Header, "Etag", "Last-Modified", "Content-Encoding") || length != "" && length != strconv.FormatInt(e.Size, 10) {
+			t.spendVariant(f.lease, e)
+		} else {
+			update.Status, update.Digest, update.Size, update.Header = e.Status, e.Digest, e.Size, freshen(e.Header, resp.Header)
+			update.Freshness = freshnessOf(update.Status, update.Header, update.RequestTime, update.ResponseTime, t.policy, t.opts.Targets)
+			if t.storable(req, update) {
+				t.keep(req, f.lease, update)
+			} else if update.Freshness.NoStore {
+				t.spendVariant(f.lease, e)
+			}
 		}
-		return r
 	}
-	// net/http's own rules for conditions and ranges (RFC 9110 sections 13 and 14).
-	w := &capture{header: h, status: http.StatusOK}
-	modified, _ := http.ParseTime(h.Get("Last-Modified"))
-	if h.Get("Content-Type") == "" {
-		h["Content-Type"] = nil // not to be guessed
-	}
-	http.ServeContent(w, req, "", modified, bytes.NewReader(body))
-	if w.status == http.StatusOK && req.Method == http.MethodHead {
-		h.Del("Content-Length")
-		r := answer(req, e.Status, h, nil, status)
-		r.ContentLength = e.Size
-		return r
-	}
-	return answer(req, w.status, h, w.body.Bytes(), status)
+	t.addStatus(resp.Header, status)
+	t.unlessAlive(f.lease, resp.Header)
+	return resp, nil
 }
 
-func conditionalOrRange(req *http.Request) bool {
-	for _, f := range []string{"If-None-Match", "If-Modified-Since", "Range"} {
-		if req.Header.Get(f) != "" {
+func differs(a, b http.Header, fields ...string) bool {
+	for _, f := range fields {
+		if x, y := a.Get(f), b.Get(f); x != "" && y != "" && x != y {
 			return true
 		}
 	}
 	return false
 }
 
-// capture is a ResponseWriter into memory.
-type capture struct {
-	header http.Header
-	status int
-	body   bytes.Buffer
-}
-
-func (c *capture) Header() http.Header         { return c.header }
-func (c *capture) WriteHeader(status int)      { c.status = status }
-func (c *capture) Write(b []byte) (int, error) { return c.body.Write(b) }
-
-// answer makes a response.
-func answer(req *http.Request, code int, h http.Header, body []byte, status string) *http.Response {
-	if h == nil {
-		h = make(http.Header)
-	}
-	addStatus(h, status)
-	r := &http.Response{
-		Status:     strconv.Itoa(code) + " " + http.StatusText(code),
-		StatusCode: code,
-		Proto:      "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header:        h,
-		ContentLength: int64(len(body)),
-		Body:          http.NoBody,
-		Request:       req,
-	}
-	if len(body) > 0 && req.Method != http.MethodHead {
-		r.Body = io.NopCloser(bytes.NewReader(body))
-	}
-	if code != http.StatusNoContent && code != http.StatusNotModified {
-		h.Set("Content-Length", strconv.Itoa(len(body)))
-	}
-	return r
-}
-
-// addStatus adds this cache's member to Cache-Status; those of caches nearer the origin come first.
-func addStatus(h http.Header, status string) {
-	h.Add("Cache-Status", "imagecdn; "+status)
-}
-
-// head forwards a HEAD request. Its answer freshens what GET has stored, where that is the same still, and
-// ends its life where it is not (RFC 9111 section 4.3.5).
-func (t *Transport) head(req *http.Request, lease Lease, e *Entry) (*http.Response, error) {
-	sent := time.Now()
-	resp, err := t.pass(req, "miss")
-	if err != nil || e == nil || resp.StatusCode != http.StatusOK || !e.OK() {
-		return resp, err
-	}
-	for _, f := range []string{"Etag", "Last-Modified", "Content-Length"} {
-		if got := resp.Header.Get(f); got != "" && e.Header.Get(f) != "" && got != e.Header.Get(f) {
-			t.spend(lease)
-			return resp, nil
-		}
-	}
-	update := &Entry{Status: e.Status, Digest: e.Digest, Size: e.Size, Variant: e.Variant, RequestTime: sent, ResponseTime: time.Now()}
-	update.Header = freshen(e.Header, resp.Header)
-	update.Header.Del("Cache-Status")
-	update.Freshness = freshnessOf(update.Status, update.Header, update.RequestTime, update.ResponseTime, t.policy)
-	if !update.Freshness.NoStore {
-		t.keep(req, lease, update)
-	}
-	return resp, nil
-}
-
 // revalidateBehind refreshes a stored response while it is served stale.
-func (t *Transport) revalidateBehind(req *http.Request, lease Lease, e *Entry) {
+func (t *Transport) revalidateBehind(req *http.Request, f found) {
 	out := req.Clone(context.WithoutCancel(req.Context()))
 	out.Method = http.MethodGet
-	out.Body = nil
-	t.doBehind(lease.flight()+e.Variant, func() {
-		ctx, cancel := context.WithCancel(out.Context())
-		defer cancel()
-		defer context.AfterFunc(t.base, cancel)()
-		if resp, err := t.forward(out.WithContext(ctx), lease, e); err == nil {
+	t.doBehind(f.lease.flight()+f.variant, func() {
+		if resp, err := t.forward(out, wishesOf(nil), f, nil); err == nil {
 			resp.Body.Close()
 		}
 	})
-}
-
-// requestDirectives reads a request's Cache-Control, and Pragma where there is none (RFC 9111 sections 5.2.1 and
-// 5.4). What cannot be read counts as absent: it is the client's advice.
-func requestDirectives(h http.Header) *wishes {
-	w := &wishes{cacheobject.RequestCacheDirectives{MaxAge: -1, MinFresh: -1, MaxStale: -1}}
-	field := h.Values("Cache-Control")
-	if len(field) == 0 {
-		w.NoCache = strings.EqualFold(h.Get("Pragma"), "no-cache")
-		return w
-	}
-	if d, err := cacheobject.ParseRequestCacheControl(strings.Join(field, ",")); err == nil {
-		w.RequestCacheDirectives = *d
-	}
-	return w
-}
-
-type wishes struct {
-	cacheobject.RequestCacheDirectives
-}
-
-// allow reports whether a stored response is fresh enough for the request.
-func (w *wishes) allow(e *Entry, now time.Time) bool {
-	age := e.Age(now)
-	return !w.NoCache &&
-		(w.MaxAge < 0 || age <= seconds(w.MaxAge)) &&
-		(w.MinFresh < 0 || e.Freshness.Lifetime-age >= seconds(w.MinFresh))
 }

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -16,7 +17,7 @@ import (
 )
 
 // A Transport is the cache in front of one origin: it knows what each image is, for as long as the
-// origin's headers allow (RFC 9111 as a shared cache, RFC 5861, RFC 9213 CDN-Cache-Control), and asks the origin for
+// origin's headers allow (RFC 9111 as a shared cache, RFC 5861, RFC 9213), and asks the origin for
 // the rest. However many ask for a name at once, the origin is asked once.
 //
 // All methods are safe for concurrent use.
@@ -34,6 +35,12 @@ type Transport struct {
 
 	mu         sync.Mutex          // guards refreshing, and that work grows only while base lasts
 	refreshing map[string]struct{} // flights that run behind
+
+	// Of RoundTrip:
+	status string // the name in Cache-Status
+	groups groups
+	turns  map[string]*turn     // by what is asked for; guarded by mu
+	passed map[string]time.Time // URLs whose answers were not to be stored, until when; guarded by mu
 }
 
 // TransportOptions are optional settings of a Transport.
@@ -50,6 +57,13 @@ type TransportOptions struct {
 
 	// MaxBytes bounds one original. Zero means 64 MiB. Negative means no limit.
 	MaxBytes int64
+
+	// Targets names the targeted fields (RFC 9213) that go before Cache-Control and Expires, the first of
+	// them that a response has before the others. Nil means CDN-Cache-Control. Empty means none.
+	Targets []string
+
+	// Name is what the cache calls itself in Cache-Status, by RoundTrip. Zero means imagecdn.
+	Name string
 
 	// Inspect is asked once for each body that the origin sends, and says what it is: its media type, which
 	// stands in for the origin's, and status 200; or a status of 400 or more and the reason, where it is nothing that
@@ -76,6 +90,11 @@ func NewTransport(store Store, next http.RoundTripper, o *TransportOptions) *Tra
 	}
 	t.opts.Lifetime = t.opts.Lifetime.withDefaults()
 	t.opts.MaxBytes = orDefault(t.opts.MaxBytes, 64<<20)
+	t.opts.Targets = slices.Clone(t.opts.Targets)
+	if t.opts.Targets == nil {
+		t.opts.Targets = []string{"CDN-Cache-Control"}
+	}
+	t.status = statusName(orDefault(t.opts.Name, "imagecdn"))
 	if t.opts.Classify == nil {
 		t.opts.Classify = Classify
 	}
@@ -313,7 +332,7 @@ func (t *Transport) ask(ctx context.Context, lease Lease, old *Entry) (*Result, 
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx) // another may be under way by now, whose answer is newer
 	}
-	e.Freshness = freshnessOf(e.Status, e.Header, e.RequestTime, e.ResponseTime, &t.opts.Lifetime)
+	e.Freshness = freshnessOf(e.Status, e.Header, e.RequestTime, e.ResponseTime, &t.opts.Lifetime, t.opts.Targets)
 
 	res := &Result{Entry: e, How: how, lease: lease, body: body}
 	if e.Freshness.NoStore {
@@ -361,7 +380,7 @@ func (t *Transport) failed(ctx context.Context, lease Lease, old, e *Entry, caus
 	}
 	e.Status, e.Reason = t.opts.Classify(cause)
 	e.Header = nil
-	e.Freshness = freshnessOf(e.Status, nil, e.RequestTime, e.ResponseTime, &t.opts.Lifetime)
+	e.Freshness = freshnessOf(e.Status, nil, e.RequestTime, e.ResponseTime, &t.opts.Lifetime, t.opts.Targets)
 	if known := t.table.Lookup(lease); old != nil || known == nil || !known.OK() {
 		// Where only bytes were lost, what the image is stays known: it may have derivatives.
 		t.table.Commit(lease, e)
@@ -417,13 +436,14 @@ func (t *Transport) readBody(resp *http.Response) ([]byte, error) {
 
 // setValidators makes a request conditional. It reports whether there was anything to compare with.
 func setValidators(h, known http.Header) bool {
-	if etag := known.Get("Etag"); etag != "" {
+	etag, modified := known.Get("Etag"), known.Get("Last-Modified")
+	if etag != "" {
 		h.Set("If-None-Match", etag)
 	}
-	if modified := known.Get("Last-Modified"); modified != "" {
+	if modified != "" {
 		h.Set("If-Modified-Since", modified)
 	}
-	return len(h) > 0
+	return etag != "" || modified != ""
 }
 
 // Fields that mean something to one connection only, or to one client (RFC 9110 section 7.6.1).
