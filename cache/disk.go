@@ -6,23 +6,18 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
-	"unicode/utf8"
 
-	"github.com/gofrs/flock"
 	"github.com/klauspost/compress/zstd"
 )
 
@@ -51,13 +46,22 @@ import (
 // epoch, in which nothing of before can be found: it all counts as purged. Everything read is checked, by
 // length and checksum; what is not whole is a miss, and removed.
 //
+// # What is bounded
+//
+// The bytes and the files, by counts that are kept exact beside every operation and are counted anew whenever the
+// directory is opened, behind. What goes is chosen from random samples: what was asked for least often lately, by a
+// sketch of fixed size, and among equals what was used least lately, by the files' times. No key is in memory for
+// it, however much is cached.
+//
 // All methods are safe for concurrent use.
 type Disk struct {
-	dir   string
-	epoch string // of the folder, below dir
-	life  string // in the names of temporary files, and of the folder in trash
-	opts  DiskOptions
-	lock  *flock.Flock
+	fs     fileSystem
+	dir    string
+	epoch  string // of the folder, below dir
+	root   string // dir and epoch, with a separator behind
+	life   string // in the names of temporary files, and of the folder in trash
+	opts   DiskOptions
+	unlock func() error
 
 	gens     atomic.Pointer[Generations]
 	saveGens sync.Mutex  // held while the generations file is replaced
@@ -67,13 +71,21 @@ type Disk struct {
 	// folder or leaves it, and while the folder is hidden.
 	images [256]sync.Mutex
 
-	// account guards counted and all, and is held to read while a file comes or goes and bytes is put
-	// right: so a file is counted once, by who put it there or by who counts what was there before.
-	// It is taken after a lock of images.
+	// account guards counted and all, and is held to read while a file or an image's folder comes or goes and
+	// bytes and inodes are put right: so each is counted once, by who put it there or by who counts what was
+	// there before. It is taken after a lock of images.
 	account sync.RWMutex
-	counted string // the folders of images up to this one, "SOURCE.G/HH", are in bytes
+	counted string // the folders of images up to this one, "SOURCE.G/HH", are on the account
 	all     bool   // all folders are
 	bytes   atomic.Int64
+	inodes  atomic.Int64 // files, and folders of images
+
+	seen  *sketch
+	worth func(path string) uint8 // how often a file, by its path below root, was asked for lately
+	idle  time.Duration           // a file that is read is marked as used again after so long
+
+	linking sync.Mutex          // guards linked
+	linked  map[string]struct{} // folders SOURCE.G/HH that are known to outlast a power cut, from dir down
 
 	queue     chan Name
 	waiting   sync.Mutex          // guards unwritten
@@ -82,6 +94,7 @@ type Disk struct {
 	open context.Context // until Close
 	stop context.CancelFunc
 	full chan struct{} // there may be something to evict
+	none atomic.Bool   // the file system had no room, whatever the bounds are
 	work sync.WaitGroup
 
 	closing sync.RWMutex // guards closed; held to read while the directory is used
@@ -91,6 +104,7 @@ type Disk struct {
 	unzip func() *zstd.Decoder
 
 	trashed  atomic.Int64 // numbers the folders in trash
+	temps    atomic.Int64 // numbers the temporary files
 	damaged  atomic.Int64
 	faults   atomic.Int64
 	evicted  atomic.Int64
@@ -111,9 +125,14 @@ const (
 
 // DiskOptions are optional settings of a Disk.
 type DiskOptions struct {
-	// MaxBytes bounds the disk space used, counted in blocks of 4 KiB. Zero means 10 GiB. Negative means no
-	// limit.
+	// MaxBytes bounds the disk space used, counted in blocks of 4 KiB, a folder being one. Zero means 10 GiB.
+	// Negative means no limit.
 	MaxBytes int64
+
+	// MaxFiles bounds the files and folders, of which a file system may have room for fewer than for bytes: ext4
+	// is made with one inode for each 16 KiB. Zero means 1,000,000, or one for each 16 KiB of MaxBytes where that
+	// is more. Negative means no limit.
+	MaxFiles int64
 
 	// Durable says what is synced. Zero means DurableNames.
 	Durable Durability
@@ -125,6 +144,7 @@ type DiskOptions struct {
 // DiskStats are counts since a Disk was opened.
 type DiskStats struct {
 	Bytes   int64 // in use, in blocks
+	Files   int64 // in use, and folders of images
 	Damaged int64 // files that were not whole, and removed
 	Faults  int64 // operations that failed
 	Evicted int64 // files removed to make room
@@ -141,41 +161,11 @@ var errClosed = errors.New("cache: the disk cache is closed")
 
 // OpenDisk opens the cache in dir, and makes it where there is none. A directory that another process
 // has open is an error.
-func OpenDisk(dir string, o *DiskOptions) (*Disk, error) {
-	if o == nil {
-		o = new(DiskOptions)
-	}
-	d := &Disk{
-		dir:       dir,
-		life:      strings.ToLower(rand.Text()[:13]),
-		opts:      *o,
-		queue:     make(chan Name, 1024),
-		unwritten: make(map[Name]*nameWrite),
-		full:      make(chan struct{}, 1),
-		zip:       sync.OnceValue(newZstdWriter),
-		unzip:     sync.OnceValue(newZstdReader),
-	}
-	d.open, d.stop = context.WithCancel(context.Background())
-	d.opts.MaxBytes = orDefault(d.opts.MaxBytes, 10<<30)
-	d.opts.Logger = cmp.Or(d.opts.Logger, slog.New(slog.DiscardHandler))
-	if err := os.MkdirAll(d.trash(), 0o700); err != nil {
-		return nil, fmt.Errorf("cache: %w", err)
-	}
-	d.lock = flock.New(filepath.Join(dir, "LOCK"))
-	ok, err := d.lock.TryLock()
-	switch {
-	case err != nil:
-		err = fmt.Errorf("cache: locking %s: %w", dir, err)
-	case !ok:
-		err = fmt.Errorf("cache: %s is in use by another process", dir)
-	default:
-		if err = d.loadGenerations(); err != nil {
-			err = errors.Join(fmt.Errorf("cache: %w", err), d.lock.Unlock())
-		}
-	}
+func OpenDisk(dir string, o *DiskOptions) (*Disk, error) { return openDiskOn(osFiles{}, dir, o) }
+
+func openDiskOn(files fileSystem, dir string, o *DiskOptions) (*Disk, error) {
+	d, err := newDisk(files, dir, o)
 	if err != nil {
-		d.stop()
-		os.Remove(d.trash())
 		return nil, err
 	}
 	d.work.Go(d.writeNames)
@@ -184,9 +174,58 @@ func OpenDisk(dir string, o *DiskOptions) (*Disk, error) {
 	return d, nil
 }
 
+// newDisk is openDiskOn without what runs behind.
+func newDisk(files fileSystem, dir string, o *DiskOptions) (*Disk, error) {
+	if o == nil {
+		o = new(DiskOptions)
+	}
+	d := &Disk{
+		fs:        files,
+		dir:       filepath.Clean(dir),
+		life:      strings.ToLower(rand.Text()[:13]),
+		opts:      *o,
+		idle:      10 * time.Minute,
+		linked:    make(map[string]struct{}),
+		queue:     make(chan Name, 1024),
+		unwritten: make(map[Name]*nameWrite),
+		full:      make(chan struct{}, 1),
+		zip:       sync.OnceValue(newZstdWriter),
+		unzip:     sync.OnceValue(newZstdReader),
+	}
+	d.open, d.stop = context.WithCancel(context.Background())
+	d.opts.MaxBytes = orDefault(d.opts.MaxBytes, 10<<30)
+	d.opts.MaxFiles = orDefault(d.opts.MaxFiles, max(1_000_000, d.opts.MaxBytes/(16<<10)))
+	d.opts.Logger = cmp.Or(d.opts.Logger, slog.New(slog.DiscardHandler))
+	d.seen = newSketch(d.opts.MaxFiles)
+	d.worth = d.seen.count
+	if err := d.fs.mkdirAll(d.trash()); err != nil {
+		d.stop()
+		return nil, fmt.Errorf("cache: %w", err)
+	}
+	unlock, err := d.fs.lock(filepath.Join(d.dir, "LOCK"))
+	switch {
+	case errors.Is(err, errInUse):
+		err = fmt.Errorf("cache: %s is %w", dir, err)
+	case err != nil:
+		err = fmt.Errorf("cache: locking %s: %w", dir, err)
+	default:
+		if err = d.loadGenerations(); err != nil {
+			err = errors.Join(fmt.Errorf("cache: %w", err), unlock())
+		}
+	}
+	if err != nil {
+		d.stop()
+		_ = d.fs.remove(d.trash())
+		return nil, err
+	}
+	d.unlock = unlock
+	d.root = filepath.Join(d.dir, d.epoch) + string(filepath.Separator)
+	return d, nil
+}
+
 // Stats returns counts since the directory was opened.
 func (d *Disk) Stats() DiskStats {
-	return DiskStats{d.bytes.Load(), d.damaged.Load(), d.faults.Load(), d.evicted.Load()}
+	return DiskStats{d.bytes.Load(), d.inodes.Load(), d.damaged.Load(), d.faults.Load(), d.evicted.Load()}
 }
 
 // Close writes the names that wait to be written, stops what runs behind and releases the directory.
@@ -201,7 +240,7 @@ func (d *Disk) Close() error {
 	d.stop()
 	d.closing.Unlock()
 	d.work.Wait()
-	return d.lock.Unlock()
+	return d.unlock()
 }
 
 // use reports whether d is open. Where it is, it stays so until done is called.
@@ -216,136 +255,24 @@ func (d *Disk) use() (done func(), open bool) {
 
 func (d *Disk) trash() string { return filepath.Join(d.dir, "trash", d.life) }
 
-// generationsFile is the form of the file of that name: a line of JSON, and a line with its SHA-256.
-type generationsFile struct {
-	Format      int         `json:"format"`
-	Epoch       string      `json:"epoch"`
-	Generations Generations `json:"generations"`
-}
-
-const generationsFormat = 1
-
-func (f *generationsFile) encode() ([]byte, error) {
-	for source := range f.Generations.Sources {
-		if !utf8.ValidString(source) {
-			return nil, fmt.Errorf("cache: the name of a source is not UTF-8: %q", source)
-		}
-	}
-	line, err := json.Marshal(f)
-	if err != nil {
-		return nil, err
-	}
-	return fmt.Appendf(nil, "%s\n%s\n", line, DigestOf(line)), nil
-}
-
-func (f *generationsFile) decode(data []byte) error {
-	line, sum, _ := strings.Cut(string(data), "\n")
-	if sum != DigestOf([]byte(line)).String()+"\n" {
-		return errDamaged
-	}
-	if err := json.Unmarshal([]byte(line), f); err != nil {
-		return err
-	}
-	if f.Format != generationsFormat || f.Epoch == "" {
-		return fmt.Errorf("cache: generations of format %d", f.Format)
-	}
-	return nil
-}
-
-func (d *Disk) loadGenerations() error {
-	data, err := os.ReadFile(filepath.Join(d.dir, "generations"))
-	missing := errors.Is(err, fs.ErrNotExist)
-	if err != nil && !missing {
-		return err
-	}
-	var f generationsFile
-	if !missing && f.decode(data) == nil {
-		d.epoch = f.Epoch
-		d.gens.Store(&f.Generations)
-		return nil
-	}
-
-	// A new epoch, in which nothing of an earlier one can be found.
-	g := new(Generations)
-	if last, used := d.lastGeneration(); used || !missing {
-		d.damaged.Add(1)
-		d.opts.Logger.Warn("the cache's generations file is missing or damaged: everything counts as purged", "dir", d.dir)
-		g.Seq = last + 1
-		g.All.Delete = g.Seq
-	}
-	d.epoch = "epoch-" + strings.ToLower(rand.Text())
-	return d.saveGenerations(g)
-}
-
-// lastGeneration reads the newest generation that the names of folders tell of, and whether there are
-// any folders.
-func (d *Disk) lastGeneration() (last uint64, used bool) {
-	top, _ := os.ReadDir(d.dir)
-	for _, epoch := range top {
-		if !strings.HasPrefix(epoch.Name(), "epoch-") {
-			continue
-		}
-		used = true
-		sources, _ := os.ReadDir(filepath.Join(d.dir, epoch.Name()))
-		for _, s := range sources {
-			_, gen, _ := strings.Cut(s.Name(), ".")
-			if n, err := strconv.ParseUint(gen, 10, 63); err == nil {
-				last = max(last, n)
-			}
-		}
-	}
-	return last, used
-}
-
-// Generations implements [Keeper].
-func (d *Disk) Generations() *Generations { return d.gens.Load() }
-
-// SaveGenerations implements [Keeper].
-func (d *Disk) SaveGenerations(g *Generations) error {
-	done, open := d.use()
-	if !open {
-		return errClosed
-	}
-	defer done()
-	return d.saveGenerations(g)
-}
-
-func (d *Disk) saveGenerations(g *Generations) error {
-	d.saveGens.Lock()
-	defer d.saveGens.Unlock()
-	f := generationsFile{generationsFormat, d.epoch, *g}
-	data, err := f.encode()
-	if err == nil {
-		err = d.replace(filepath.Join(d.dir, "generations"), data, true, nil)
-	}
-	if err != nil {
-		d.unsaved.Store(true)
-		d.fault("saving generations", err)
-		return err
-	}
-	d.unsaved.Store(false)
-	d.gens.Store(g)
-	return nil
-}
-
 const tempPrefix = ".tmp-"
 
 func isTemp(name string) bool { return strings.HasPrefix(name, tempPrefix) }
 
-// replace puts data at path in one step: temp beside it, write, sync, close, rename, sync the directory.
-// commit, where given, does the rename under its own conditions; it reports whether it did.
-func (d *Disk) replace(path string, data []byte, durable bool, commit func(temp string) (bool, error)) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), tempPrefix+d.life+"-*")
-	if err != nil {
-		return err
-	}
-	placed := false
-	defer func() {
-		if !placed {
-			os.Remove(f.Name())
+// createTemp makes a temporary file in folder.
+func (d *Disk) createTemp(folder string) (f file, path string, err error) {
+	path = filepath.Join(folder, tempPrefix+d.life+"-"+strconv.FormatInt(d.temps.Add(1), 10))
+	f, err = d.fs.create(path)
+	return f, path, err
+}
+
+// fillTemp writes a temporary file, syncs it where durable says so, and closes it. Where that fails it is removed.
+func (d *Disk) fillTemp(f file, path string, durable bool, parts ...[]byte) (err error) {
+	for _, b := range parts {
+		if err == nil && len(b) > 0 {
+			_, err = f.Write(b)
 		}
-	}()
-	_, err = f.Write(data)
+	}
 	if err == nil && durable {
 		err = f.Sync()
 	}
@@ -353,47 +280,54 @@ func (d *Disk) replace(path string, data []byte, durable bool, commit func(temp 
 		err = e
 	}
 	if err != nil {
-		return err
-	}
-	if commit != nil {
-		placed, err = commit(f.Name())
-	} else {
-		err = os.Rename(f.Name(), path)
-		placed = err == nil
-	}
-	if !placed || !durable {
-		return err
-	}
-	err = syncDir(filepath.Dir(path))
-	if commit != nil && errors.Is(err, fs.ErrNotExist) {
-		return nil // a purge came after it
+		d.dropTemp(path)
 	}
 	return err
 }
 
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil // NTFS journals renames, and a directory cannot be synced
+// dropTemp removes a temporary file that is not to take its place. One that stays goes when the directory is opened
+// again.
+func (d *Disk) dropTemp(path string) {
+	if err := d.fs.remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		d.fault("removing a temporary file", err)
 	}
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return f.Sync()
 }
 
 // hash16 is the first half of SHA-256, in hexadecimal.
-func hash16(s string) string {
-	sum := sha256.Sum256([]byte(s))
-	return hex.EncodeToString(sum[:16])
+func hash16(s string) string { return string(appendHash16(nil, s)) }
+
+func appendHash16(b []byte, parts ...string) []byte {
+	var buf [256]byte
+	in := buf[:0]
+	for i, p := range parts {
+		if i > 0 {
+			in = append(in, 0)
+		}
+		in = append(in, p...)
+	}
+	sum := sha256.Sum256(in)
+	return hex.AppendEncode(b, sum[:16])
 }
 
 // folder is where all of an image is, now.
 func (d *Disk) folder(source, image string) string {
-	h := hash16(source + "\x00" + image)
-	g := d.gens.Load().Deleted(source)
-	return filepath.Join(d.dir, d.epoch, hash16(source)+"."+strconv.FormatUint(g, 10), h[:2], h)
+	var buf [512]byte
+	return string(d.appendFolder(buf[:0], source, image))
+}
+
+func (d *Disk) appendFolder(b []byte, source, image string) []byte {
+	b = append(b, d.root...)
+	b = appendHash16(b, source)
+	b = append(b, '.')
+	b = strconv.AppendUint(b, d.gens.Load().Deleted(source), 10)
+	b = append(b, filepath.Separator)
+	shard := len(b)
+	b = append(b, "hh"...)
+	b = append(b, filepath.Separator)
+	folder := len(b)
+	b = appendHash16(b, source, image)
+	copy(b[shard:], b[folder:folder+2])
+	return b
 }
 
 func (d *Disk) imageLock(folder string) *sync.Mutex {
@@ -403,7 +337,22 @@ func (d *Disk) imageLock(folder string) *sync.Mutex {
 
 var kindLetters = [...]string{Original: "o", Derivative: "d", Composite: "c"}
 
-func (k Key) file() string { return kindLetters[k.Kind] + "-" + k.Sum.String() }
+func (k *Key) appendFile(b []byte) []byte {
+	b = append(b, kindLetters[k.Kind]...)
+	b = append(b, '-')
+	return hex.AppendEncode(b, k.Sum[:])
+}
+
+func (k Key) file() string { return string(k.appendFile(nil)) }
+
+// path is where the thing of a key is, now: its folder, and its name there.
+func (d *Disk) path(k *Key) (path, file string) {
+	var buf [512]byte
+	b := append(d.appendFolder(buf[:0], k.Source, k.Image), filepath.Separator)
+	n := len(b)
+	path = string(k.appendFile(b))
+	return path, path[n:]
+}
 
 // Get implements [Store].
 func (d *Disk) Get(_ context.Context, k Key) (*Thing, error) {
@@ -412,13 +361,13 @@ func (d *Disk) Get(_ context.Context, k Key) (*Thing, error) {
 		return nil, ErrNotFound
 	}
 	defer done()
-	path := filepath.Join(d.folder(k.Source, k.Image), k.file())
+	path, file := d.path(&k)
 	var h fileHeader
 	body, err := d.read(path, &h)
 	if err != nil {
 		return nil, err
 	}
-	if h.Source != k.Source || h.Image != k.Image || h.File != k.file() {
+	if h.Source != k.Source || h.Image != k.Image || h.File != file {
 		d.discard(path)
 		return nil, ErrNotFound
 	}
@@ -431,9 +380,11 @@ func (d *Disk) Get(_ context.Context, k Key) (*Thing, error) {
 	return &Thing{h.Header, body}, nil
 }
 
-// read reads a file of this cache, and its header into h. A file that is not whole is removed.
+// read reads a file of this cache, and its header into h. A file that is not whole, or of an earlier format, is
+// removed.
 func (d *Disk) read(path string, h *fileHeader) ([]byte, error) {
-	data, err := readFile(path)
+	d.seen.add(path[len(d.root):])
+	data, err := d.fs.read(path, d.idle)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, ErrNotFound
@@ -442,33 +393,17 @@ func (d *Disk) read(path string, h *fileHeader) ([]byte, error) {
 		return nil, err
 	}
 	body, err := decodeEntry(data, h)
-	if err != nil {
+	switch {
+	case errors.Is(err, errFormat):
+		if err := d.remove(path); err != nil {
+			d.fault("removing a file of an earlier format", err)
+		}
+		return nil, ErrNotFound
+	case err != nil:
 		d.discard(path)
 		return nil, ErrNotFound
 	}
 	return body, nil
-}
-
-// readFile reads a file, and tells the eviction that it is in use. Once in ten minutes is exact enough.
-func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	data := make([]byte, info.Size())
-	n, err := io.ReadFull(f, data)
-	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
-		return nil, err
-	}
-	if now := time.Now(); now.Sub(info.ModTime()) > 10*time.Minute {
-		os.Chtimes(path, now, now)
-	}
-	return data[:n], nil
 }
 
 // discard removes a file that is not what it should be.
@@ -479,17 +414,25 @@ func (d *Disk) discard(path string) {
 	}
 }
 
-// Put implements [Store].
+// Put implements [Store]. A thing of a gigabyte or more is not kept.
 func (d *Disk) Put(_ context.Context, k Key, t *Thing, valid func() bool) error {
 	done, open := d.use()
 	if !open {
 		return errClosed
 	}
 	defer done()
-	if _, err := os.Stat(filepath.Join(d.folder(k.Source, k.Image), k.file())); err == nil {
-		return nil // it cannot be another thing
+	if t.size() >= maxFileSize-(1<<20) {
+		return nil
 	}
-	h := fileHeader{Source: k.Source, Image: k.Image, File: k.file(), Header: t.Header}
+	path, file := d.path(&k)
+	switch _, err := d.fs.stat(path); {
+	case err == nil:
+		return nil // it cannot be another thing
+	case !errors.Is(err, fs.ErrNotExist):
+		d.fault("writing", err)
+		return err
+	}
+	h := fileHeader{Source: k.Source, Image: k.Image, File: file, Header: t.Header}
 	body := t.Body
 	if compressible(t.Header.Get("Content-Type")) {
 		if z := d.zip().EncodeAll(body, nil); len(z) < len(body)*9/10 {
@@ -499,57 +442,156 @@ func (d *Disk) Put(_ context.Context, k Key, t *Thing, valid func() bool) error 
 	return d.place(h, body, d.opts.Durable == DurableAll, valid)
 }
 
-// place writes a file into its image's folder.
+// place writes a file into its image's folder: temp beside its place, write, sync, close, rename, sync the
+// directories from its own upwards. The syncs are for what is durable.
 func (d *Disk) place(h fileHeader, body []byte, durable bool, valid func() bool) error {
-	source, image := h.Source, h.Image
-	data, err := encodeEntry(&h, body)
+	head, err := encodeEntry(&h, body)
 	if err != nil {
 		return err
 	}
 	// The folder may be hidden at any moment, by a purge, or removed by the eviction while it is empty.
 	// What is still valid then is written again.
 	for range 3 {
-		folder := d.folder(source, image)
-		if err = os.MkdirAll(folder, 0o700); errors.Is(err, fs.ErrNotExist) {
-			continue // a folder above it was freed meanwhile
-		} else if err != nil {
-			break
-		}
-		path := filepath.Join(folder, h.File)
-		err = d.replace(path, data, durable, func(temp string) (bool, error) {
-			mu := d.imageLock(folder)
-			mu.Lock()
-			defer mu.Unlock()
-			if valid != nil && !valid() || folder != d.folder(source, image) {
-				return false, nil
-			}
-			return d.moveIn(temp, path, int64(len(data)))
-		})
+		folder := d.folder(h.Source, h.Image)
+		err = d.placeIn(folder, &h, head, body, durable, valid)
 		if !errors.Is(err, fs.ErrNotExist) {
 			break
 		}
 	}
 	if err != nil {
 		d.fault("writing", err)
+		if errors.Is(err, syscall.ENOSPC) {
+			d.none.Store(true)
+			d.makeRoom()
+		}
+	}
+	return err
+}
+
+func (d *Disk) placeIn(folder string, h *fileHeader, head, body []byte, durable bool, valid func() bool) error {
+	mu := d.imageLock(folder)
+	f, temp, err := d.createTemp(folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		// Under the lock, as the eviction would remove a folder that is still empty.
+		mu.Lock()
+		if err = d.makeFolder(folder); err == nil {
+			f, temp, err = d.createTemp(folder)
+		}
+		mu.Unlock()
+	}
+	if err != nil {
+		return err
+	}
+	if err = d.fillTemp(f, temp, durable, head, body); err != nil {
+		return err
+	}
+	mu.Lock()
+	placed := isValid(valid) && folder == d.folder(h.Source, h.Image)
+	if placed {
+		err = d.moveIn(temp, filepath.Join(folder, h.File), int64(len(head)+len(body)))
+	}
+	mu.Unlock()
+	if !placed || err != nil {
+		d.dropTemp(temp)
+		return err
+	}
+	if !durable {
+		return nil
+	}
+	if err = d.syncUp(folder); errors.Is(err, fs.ErrNotExist) {
+		return nil // a purge came after it
 	}
 	return err
 }
 
 // moveIn gives a file of so many bytes its place. The caller holds the image's lock.
-func (d *Disk) moveIn(temp, path string, size int64) (bool, error) {
+func (d *Disk) moveIn(temp, path string, size int64) error {
 	d.account.RLock()
 	defer d.account.RUnlock()
-	var before int64
-	if info, err := os.Lstat(path); err == nil {
-		before = blocks(info.Size())
+	bytes, files := blocks(size), int64(1)
+	info, err := d.fs.stat(path)
+	switch {
+	case err == nil:
+		bytes, files = bytes-blocks(info.Size()), 0
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
 	}
-	if err := os.Rename(temp, path); err != nil {
-		return false, err
+	if err := d.fs.rename(temp, path); err != nil {
+		return err
 	}
 	if d.accounted(filepath.Dir(path)) {
-		d.grow(blocks(size) - before)
+		d.grow(files, bytes)
 	}
-	return true, nil
+	return nil
+}
+
+// makeFolder makes an image's folder. The caller holds the image's lock.
+func (d *Disk) makeFolder(folder string) error {
+	make := func() error {
+		d.account.RLock()
+		defer d.account.RUnlock()
+		err := d.fs.mkdir(folder)
+		if err == nil && d.accounted(folder) {
+			d.grow(1, blockSize)
+		}
+		return err
+	}
+	err := make()
+	if errors.Is(err, fs.ErrNotExist) {
+		shard := filepath.Dir(folder)
+		d.linking.Lock()
+		delete(d.linked, shard)
+		d.linking.Unlock()
+		if err = d.fs.mkdirAll(shard); err == nil {
+			err = make()
+		}
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	return err
+}
+
+// removeFolder removes an image's folder where it is empty.
+func (d *Disk) removeFolder(folder string) error {
+	d.account.RLock()
+	defer d.account.RUnlock()
+	err := d.fs.remove(folder)
+	if err == nil && d.accounted(folder) {
+		d.grow(-1, -blockSize)
+	}
+	return err
+}
+
+// maxLinked bounds what is remembered as linked: 64 sources, about 10 MB.
+const maxLinked = 64 << 8
+
+// syncUp makes what has come to an image's folder, and the folder itself, outlast a power cut. Most file systems do
+// that for the folders above with the first sync; none has to.
+func (d *Disk) syncUp(folder string) error {
+	shard := filepath.Dir(folder)
+	if err := d.fs.syncDir(folder); err != nil {
+		return err
+	}
+	if err := d.fs.syncDir(shard); err != nil {
+		return err
+	}
+	d.linking.Lock()
+	defer d.linking.Unlock()
+	if _, ok := d.linked[shard]; ok {
+		return nil
+	}
+	source := filepath.Dir(shard)
+	for _, dir := range []string{source, filepath.Dir(source), d.dir} {
+		if err := d.fs.syncDir(dir); err != nil {
+			return err
+		}
+	}
+	if len(d.linked) >= maxLinked {
+		clear(d.linked)
+	}
+	d.linked[shard] = struct{}{}
+	return nil
 }
 
 func blocks(size int64) int64 { return max(1, (size+blockSize-1)/blockSize) * blockSize }
@@ -641,202 +683,6 @@ func (d *Disk) saveName(n Name, w *nameWrite) error {
 	return d.place(h, nil, d.opts.Durable != DurablePurges, w.valid)
 }
 
-// Hide implements [Keeper].
-func (d *Disk) Hide(source, image string, namesOnly bool) error {
-	done, open := d.use()
-	if !open {
-		return errClosed
-	}
-	defer done()
-	folder := d.folder(source, image)
-	mu := d.imageLock(folder)
-	mu.Lock()
-	defer mu.Unlock()
-	hide := d.toTrash
-	if namesOnly {
-		hide = d.removeNames
-	}
-	err := hide(folder)
-	if err == nil {
-		// Also where nothing was found: what the eviction has removed may still be on the disk.
-		if err = syncDir(filepath.Dir(folder)); errors.Is(err, fs.ErrNotExist) {
-			return nil // nothing of these images was ever kept
-		}
-	}
-	if err != nil {
-		d.fault("purging", err)
-	}
-	return err
-}
-
-// removeNames removes the names in a folder. The caller holds the image's lock.
-func (d *Disk) removeNames(folder string) error {
-	files, err := os.ReadDir(folder)
-	for _, f := range files {
-		if strings.HasPrefix(f.Name(), "n-") {
-			err = errors.Join(err, d.removeLocked(filepath.Join(folder, f.Name())))
-		}
-	}
-	if err == nil {
-		err = syncDir(folder)
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
-}
-
-// toTrash moves a folder out of the way. Its last element stays the beginning of its new name, and the
-// new name tells whether its files are on the account. The caller holds the image's lock.
-func (d *Disk) toTrash(folder string) error {
-	d.account.RLock()
-	name := fmt.Sprintf("%s.%d", filepath.Base(folder), d.trashed.Add(1))
-	if !d.accounted(folder) {
-		name += uncountedSuffix
-	}
-	err := os.Rename(folder, filepath.Join(d.trash(), name))
-	d.account.RUnlock()
-	if errors.Is(err, fs.ErrNotExist) {
-		if _, err := os.Lstat(folder); errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		// It is the trash that is missing.
-		if err := os.MkdirAll(d.trash(), 0o700); err != nil {
-			return err
-		}
-		err = os.Rename(folder, filepath.Join(d.trash(), name))
-	}
-	if err != nil {
-		return err
-	}
-	return syncDir(d.trash())
-}
-
-const uncountedSuffix = ".uncounted"
-
-// Remove implements [Store]: it frees what Hide has hidden.
-func (d *Disk) Remove(ctx context.Context, source, image string) (Removed, error) {
-	done, open := d.use()
-	if !open {
-		return Removed{}, errClosed
-	}
-	defer done()
-	prefix := filepath.Base(d.folder(source, image)) + "."
-	return d.emptyTrash(ctx, func(name string) bool { return strings.HasPrefix(name, prefix) })
-}
-
-// emptyTrash frees some of what was hidden since the directory was opened.
-func (d *Disk) emptyTrash(ctx context.Context, which func(name string) bool) (r Removed, err error) {
-	hidden, err := os.ReadDir(d.trash())
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		d.fault("freeing", err)
-		return r, err
-	}
-	for _, f := range hidden {
-		if !which(f.Name()) {
-			continue
-		}
-		counted := !strings.HasSuffix(f.Name(), uncountedSuffix)
-		remove := func(path string) error { return d.unlink(path, counted) }
-		if err := d.free(ctx, filepath.Join(d.trash(), f.Name()), remove, &r); err != nil {
-			return r, err
-		}
-	}
-	return r, nil
-}
-
-// RemoveAll implements [Store]: it frees what SaveGenerations has made unreachable.
-func (d *Disk) RemoveAll(ctx context.Context, source string) (Removed, error) {
-	done, open := d.use()
-	if !open {
-		return Removed{}, errClosed
-	}
-	defer done()
-	return d.freeUnreachable(ctx, source)
-}
-
-func (d *Disk) freeUnreachable(ctx context.Context, source string) (Removed, error) {
-	var r Removed
-	epoch := filepath.Join(d.dir, d.epoch)
-	folders, err := os.ReadDir(epoch)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		d.fault("freeing", err)
-		return r, err
-	}
-	g := d.gens.Load()
-	now := make(map[string]uint64, len(g.Sources))
-	for s := range g.Sources {
-		now[hash16(s)] = g.Deleted(s)
-	}
-	for _, f := range folders {
-		hash, gen, _ := strings.Cut(f.Name(), ".")
-		n, err := strconv.ParseUint(gen, 10, 64)
-		current, known := now[hash]
-		if !known {
-			current = g.All.Delete
-		}
-		if err != nil || n >= current || source != "" && hash != hash16(source) {
-			continue
-		}
-		if err := d.free(ctx, filepath.Join(epoch, f.Name()), d.remove, &r); err != nil {
-			return r, err
-		}
-	}
-	return r, nil
-}
-
-// free removes all below path and counts it.
-func (d *Disk) free(ctx context.Context, path string, remove func(path string) error, r *Removed) error {
-	err := d.freeTree(ctx, path, remove, r)
-	if err != nil && ctx.Err() == nil {
-		d.fault("freeing", err)
-	}
-	return err
-}
-
-func (d *Disk) freeTree(ctx context.Context, path string, remove func(path string) error, r *Removed) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	files, err := os.ReadDir(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, f := range files {
-		below := filepath.Join(path, f.Name())
-		if f.IsDir() {
-			if err := d.freeTree(ctx, below, remove, r); err != nil {
-				return err
-			}
-			continue
-		}
-		info, infoErr := f.Info()
-		if err := remove(below); err != nil {
-			return err
-		}
-		if k, ok := kindOf(f.Name()); ok && infoErr == nil {
-			r.add(k, info.Size())
-		}
-	}
-	// Where something has arrived meanwhile, it stays for the next time.
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return nil
-}
-
-func kindOf(file string) (Kind, bool) {
-	for k, letter := range kindLetters {
-		if strings.HasPrefix(file, letter+"-") {
-			return Kind(k), true
-		}
-	}
-	return 0, false
-}
-
 // remove removes a file in an image's folder, and takes it off the account.
 func (d *Disk) remove(path string) error {
 	mu := d.imageLock(filepath.Dir(path))
@@ -853,15 +699,15 @@ func (d *Disk) removeLocked(path string) error {
 }
 
 func (d *Disk) unlink(path string, accounted bool) error {
-	info, err := os.Lstat(path)
+	info, err := d.fs.stat(path)
 	if err == nil {
-		err = os.Remove(path)
+		err = d.fs.remove(path)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err == nil && accounted && !isTemp(filepath.Base(path)) {
-		d.bytes.Add(-blocks(info.Size()))
+		d.grow(-1, -blocks(info.Size()))
 	}
 	return err
 }

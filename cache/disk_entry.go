@@ -5,10 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"hash/crc32"
+	"math"
 	"net/http"
-	"net/url"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -16,104 +15,118 @@ import (
 // A file of the disk cache:
 //
 //	 0  8  magic and version of the format
-//	 8  4  length of the header in bytes, big-endian as all numbers here
+//	 8  4  length of the header in bytes, big-endian as all fixed numbers here
 //	12  8  length of the body
-//	20  4  CRC-32C of the header
+//	20  4  CRC-32C of bytes 0 to 19 and of the header
 //	24  4  CRC-32C of the body
-//	28  .  header, JSON
+//	28  .  header
 //	 .  .  body
+//
+// The header is, one after the other, numbers being unsigned varints and strings a length and bytes:
+//
+//	flags                        1: the body is compressed with zstd
+//	source, image, file name     what the path has hashed
+//	version, entry               of a name: its version, and the Entry without its header, in JSON
+//	fields                       1 + how many, 0 for none at all; then how many values they have together
+//	for each: name, values       1 + how many, 0 for a nil list; then each
 const (
-	entryMagic  = "imgcdn1\n"
+	entryMagic  = "imgcdn2\n"
 	entryPrefix = 28
+
+	flagZstd = 1
 )
 
 var (
 	castagnoli = crc32.MakeTable(crc32.Castagnoli)
 	errDamaged = errors.New("cache: not a whole entry")
+
+	// errFormat is what an entry of an earlier version of this package is: not damaged, and of no use.
+	errFormat = errors.New("cache: an entry of an earlier format")
 )
 
-// fileHeader is the JSON in front of a file's body. What the path has hashed is here in full, and so is
+var earlierMagics = []string{"imgcdn1\n"}
+
+// fileHeader is what stands in front of a file's body. What the path has hashed is here in full, and so is
 // the file's own name, so that a file says what it is and counts for nothing elsewhere.
 type fileHeader struct {
-	Source  string      `json:"source"`
-	Image   string      `json:"image"`
-	File    string      `json:"file"`
-	Header  http.Header `json:"header"`
-	Zstd    bool        `json:"zstd,omitempty"`    // the body is compressed
-	Escaped bool        `json:"escaped,omitempty"` // see escape
+	Source string
+	Image  string
+	File   string
+	Header http.Header
+	Zstd   bool // the body is compressed
 
-	Version string `json:"version,omitempty"` // of a name
-	Entry   *Entry `json:"entry,omitempty"`   // of a name; its header is the one above
+	Version string // of a name
+	Entry   *Entry // of a name; its header is the one above
 }
 
-// escape makes h fit for JSON, which can hold no string that is not UTF-8. Paths and header fields are
-// bytes, and have to come back as they were.
-func (h *fileHeader) escape() {
-	valid := utf8.ValidString(h.Source) && utf8.ValidString(h.Image) && utf8.ValidString(h.Version)
+// encodeEntry returns what comes before the body in a file.
+func encodeEntry(h *fileHeader, body []byte) ([]byte, error) {
+	var entry []byte
+	if h.Entry != nil {
+		var err error
+		if entry, err = json.Marshal(h.Entry); err != nil {
+			return nil, err
+		}
+	}
+	size, values := entryPrefix+128+len(h.Source)+len(h.Image)+len(h.File)+len(h.Version)+len(entry), 0
 	for k, vs := range h.Header {
-		valid = valid && utf8.ValidString(k)
+		size += len(k) + 8
+		values += len(vs)
 		for _, v := range vs {
-			valid = valid && utf8.ValidString(v)
+			size += len(v) + 4
 		}
 	}
-	if !valid {
-		h.Escaped = true
-		h.each(func(s string) (string, error) { return url.PathEscape(s), nil })
+	b := make([]byte, entryPrefix, size)
+	var flags byte
+	if h.Zstd {
+		flags |= flagZstd
 	}
-}
-
-func (h *fileHeader) unescape() error {
-	if !h.Escaped {
-		return nil
+	b = append(b, flags)
+	b = appendString(b, h.Source)
+	b = appendString(b, h.Image)
+	b = appendString(b, h.File)
+	b = appendString(b, h.Version)
+	b = appendString(b, entry)
+	if h.Header == nil {
+		b = append(b, 0)
+	} else {
+		b = binary.AppendUvarint(b, uint64(len(h.Header))+1)
 	}
-	return h.each(url.PathUnescape)
-}
-
-// each replaces every string of h that may be anything.
-func (h *fileHeader) each(f func(string) (string, error)) error {
-	var errs []error
-	do := func(s string) string {
-		s, err := f(s)
-		errs = append(errs, err)
-		return s
-	}
-	h.Source, h.Image, h.Version = do(h.Source), do(h.Image), do(h.Version)
-	if h.Header != nil {
-		header := make(http.Header, len(h.Header))
-		for k, vs := range h.Header {
-			var list []string
-			if vs != nil {
-				list = make([]string, len(vs))
-			}
-			for i, v := range vs {
-				list[i] = do(v)
-			}
-			header[do(k)] = list
+	b = binary.AppendUvarint(b, uint64(values))
+	for k, vs := range h.Header {
+		b = appendString(b, k)
+		if vs == nil {
+			b = append(b, 0)
+			continue
 		}
-		h.Header = header
+		b = binary.AppendUvarint(b, uint64(len(vs))+1)
+		for _, v := range vs {
+			b = appendString(b, v)
+		}
 	}
-	return errors.Join(errs...)
+	if uint64(len(b)-entryPrefix) > math.MaxUint32 {
+		return nil, errors.New("cache: a header of more than 4 GiB")
+	}
+	p := append(b[:0], entryMagic...)
+	p = binary.BigEndian.AppendUint32(p, uint32(len(b)-entryPrefix))
+	p = binary.BigEndian.AppendUint64(p, uint64(len(body)))
+	p = binary.BigEndian.AppendUint32(p, crc32.Update(crc32.Checksum(b[:20], castagnoli), castagnoli, b[entryPrefix:]))
+	binary.BigEndian.AppendUint32(p, crc32.Checksum(body, castagnoli))
+	return b, nil
 }
 
-func encodeEntry(header *fileHeader, body []byte) ([]byte, error) {
-	header.escape()
-	h, err := json.Marshal(header)
-	if err != nil {
-		return nil, err
-	}
-	b := make([]byte, 0, entryPrefix+len(h)+len(body))
-	b = append(b, entryMagic...)
-	b = binary.BigEndian.AppendUint32(b, uint32(len(h)))
-	b = binary.BigEndian.AppendUint64(b, uint64(len(body)))
-	b = binary.BigEndian.AppendUint32(b, crc32.Checksum(h, castagnoli))
-	b = binary.BigEndian.AppendUint32(b, crc32.Checksum(body, castagnoli))
-	b = append(b, h...)
-	return append(b, body...), nil
+func appendString[T string | []byte](b []byte, s T) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
 // decodeEntry checks b, reads its header into header and returns the body, which is part of b.
 func decodeEntry(b []byte, header *fileHeader) ([]byte, error) {
 	if len(b) < entryPrefix || string(b[:8]) != entryMagic {
+		for _, m := range earlierMagics {
+			if len(b) >= len(m) && string(b[:len(m)]) == m {
+				return nil, errFormat
+			}
+		}
 		return nil, errDamaged
 	}
 	hlen, blen := uint64(binary.BigEndian.Uint32(b[8:])), binary.BigEndian.Uint64(b[12:])
@@ -122,13 +135,85 @@ func decodeEntry(b []byte, header *fileHeader) ([]byte, error) {
 		return nil, errDamaged
 	}
 	h, body := rest[:hlen], rest[hlen:]
-	if crc32.Checksum(h, castagnoli) != binary.BigEndian.Uint32(b[20:]) || crc32.Checksum(body, castagnoli) != binary.BigEndian.Uint32(b[24:]) {
+	if crc32.Update(crc32.Checksum(b[:20], castagnoli), castagnoli, h) != binary.BigEndian.Uint32(b[20:]) ||
+		crc32.Checksum(body, castagnoli) != binary.BigEndian.Uint32(b[24:]) {
 		return nil, errDamaged
 	}
-	if json.Unmarshal(h, header) != nil || header.unescape() != nil {
+	r := headerReader{rest: string(h)} // all strings of the header are parts of this one
+	if !r.read(header) {
 		return nil, errDamaged
 	}
 	return body, nil
+}
+
+// A headerReader takes a header apart. Once bad is set, all that it returns is empty.
+type headerReader struct {
+	rest string
+	bad  bool
+}
+
+func (r *headerReader) read(h *fileHeader) bool {
+	if r.rest == "" {
+		return false
+	}
+	h.Zstd = r.rest[0]&flagZstd != 0
+	r.rest = r.rest[1:]
+	h.Source, h.Image, h.File, h.Version = r.string(), r.string(), r.string(), r.string()
+	if entry := r.string(); entry != "" {
+		h.Entry = new(Entry)
+		if json.Unmarshal([]byte(entry), h.Entry) != nil {
+			return false
+		}
+	}
+	fields, values := r.number(), r.number()
+	if r.bad || fields > uint64(len(r.rest))+1 || values > uint64(len(r.rest)) {
+		return false // each takes a byte at least
+	}
+	if fields > 0 {
+		h.Header = make(http.Header, fields-1)
+	}
+	all := make([]string, 0, values)
+	for range max(fields, 1) - 1 {
+		k, n := r.string(), r.number()
+		if n == 0 {
+			h.Header[k] = nil
+			continue
+		}
+		if n-1 > uint64(cap(all)-len(all)) {
+			return false
+		}
+		first := len(all)
+		for range n - 1 {
+			all = append(all, r.string())
+		}
+		h.Header[k] = all[first:len(all):len(all)]
+	}
+	return !r.bad && r.rest == ""
+}
+
+func (r *headerReader) number() uint64 {
+	var n uint64
+	for i := 0; i < len(r.rest) && i < binary.MaxVarintLen64; i++ {
+		c := r.rest[i]
+		n |= uint64(c&0x7f) << (7 * i)
+		if c < 0x80 {
+			r.rest = r.rest[i+1:]
+			return n
+		}
+	}
+	r.rest, r.bad = "", true
+	return 0
+}
+
+func (r *headerReader) string() string {
+	n := r.number()
+	if n > uint64(len(r.rest)) {
+		r.rest, r.bad = "", true
+		return ""
+	}
+	s := r.rest[:n]
+	r.rest = r.rest[n:]
+	return s
 }
 
 // compressible reports whether a body of this type is worth compressing. Most pictures are compressed already.

@@ -135,5 +135,5 @@ func evict(d *Disk) error {
 	for _, f := range d.files("s", "/cat") {
 		errs = append(errs, d.remove(filepath.Join(folder, f)))
 	}
-	return errors.Join(append(errs, os.Remove(folder))...)
+	return errors.Join(append(errs, d.removeFolder(folder))...)
 }

@@ -65,28 +65,40 @@ func (d *Disk) files(source, image string) []string {
 // check compares the account with what is there, of a Disk that nobody is using.
 func (d *Disk) check() error {
 	var errs []error
-	var size int64
-	for _, root := range []string{filepath.Join(d.dir, d.epoch), d.trash()} {
-		err := filepath.WalkDir(root, func(path string, f fs.DirEntry, err error) error {
-			if err != nil || f.IsDir() {
-				return err
-			}
-			if isTemp(f.Name()) && !strings.HasPrefix(path, d.trash()) {
-				errs = append(errs, fmt.Errorf("a temporary file is left: %s", path))
-				return nil
-			}
-			info, err := f.Info()
-			if err == nil && !isTemp(f.Name()) && !strings.Contains(path, uncountedSuffix) {
-				size += blocks(info.Size())
-			}
-			return err
-		})
+	var size, files int64
+	// walk looks at what is below a folder. Folders of images are so much deeper.
+	var walk func(path string, depth int, counted bool)
+	walk = func(path string, depth int, counted bool) {
+		list, err := d.fs.list(path)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}
+		if depth == 0 && counted && err == nil {
+			size, files = size+blockSize, files+1
+		}
+		for _, f := range list {
+			below := filepath.Join(path, f.Name())
+			switch {
+			case f.IsDir():
+				walk(below, depth-1, counted && !strings.HasSuffix(f.Name(), uncountedSuffix))
+			case isTemp(f.Name()):
+				if !strings.HasPrefix(path, d.trash()) {
+					errs = append(errs, fmt.Errorf("a temporary file is left: %s", below))
+				}
+			case counted:
+				info, err := d.fs.stat(below)
+				if err != nil {
+					errs = append(errs, err)
+					continue
+				}
+				size, files = size+blocks(info.Size()), files+1
+			}
+		}
 	}
-	if got := d.bytes.Load(); got != size {
-		errs = append(errs, fmt.Errorf("%d bytes are on the account, %d on the disk", got, size))
+	walk(filepath.Join(d.dir, d.epoch), 3, true)
+	walk(d.trash(), 1, true)
+	if b, f := d.bytes.Load(), d.inodes.Load(); b != size || f != files {
+		errs = append(errs, fmt.Errorf("%d bytes and %d files are on the account, %d and %d on the disk", b, f, size, files))
 	}
 	return errors.Join(errs...)
 }
@@ -173,7 +185,7 @@ func TestADamagedFileIsAMiss(t *testing.T) {
 			try(fmt.Sprintf("%d bytes", i), whole[:i])
 		}
 		try("a byte more", append(bytes.Clone(whole), 0))
-		try("another format", append([]byte("imgcdn2\n"), whole[8:]...))
+		try("another format", append([]byte("imgcdn3\n"), whole[8:]...))
 		if err := os.WriteFile(path, whole, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -424,7 +436,9 @@ func TestAFailingDisk(t *testing.T) {
 	t.Run("a directory in the place of a file", func(t *testing.T) {
 		d := openDisk(t, t.TempDir(), nil)
 		k := keyOf("/cat", Original, "x")
-		if err := os.MkdirAll(filepath.Join(d.folder("s", "/cat"), k.file(), "x"), 0o700); err != nil {
+		tidied(d)
+		folder := d.folder("s", "/cat")
+		if err := errors.Join(d.makeFolder(folder), os.MkdirAll(filepath.Join(folder, k.file(), "x"), 0o700)); err != nil {
 			t.Fatal(err)
 		}
 		fail(t, d, "Get", func() error { _, err := d.Get(context.Background(), k); return err })
@@ -680,7 +694,7 @@ func TestTrashMakesRoom(t *testing.T) {
 		}
 	}
 	for d.bytes.Load() > 50*blockSize {
-		d.grow(0)
+		d.grow(0, 0)
 		runtime.Gosched()
 	}
 	if err := errors.Join(d.Close(), d.check()); err != nil {
@@ -713,13 +727,13 @@ func TestTemporaryFilesDoNotLeak(t *testing.T) {
 	if err := os.RemoveAll(folder + ".away"); err != nil {
 		t.Fatal(err)
 	}
-	d.bytes.Add(-blockSize) // x
+	d.grow(-2, -2*blockSize) // x and its folder
 	checkDisk(t, d)
 
 	// Those of a life that was cut short go when the directory is opened again.
 	var temps []string
 	for _, dir := range []string{folder, dir} {
-		temps = append(temps, filepath.Join(dir, tempPrefix+"anotherlife-123"))
+		temps = append(temps, filepath.Join(dir, tempPrefix+"anotherlife23-123"))
 	}
 	for _, temp := range temps {
 		if err := os.WriteFile(temp, []byte("half"), 0o600); err != nil {
@@ -802,7 +816,7 @@ func TestBodiesThatCompressAreCompressed(t *testing.T) {
 		if _, err := decodeEntry(data, &h); err != nil {
 			t.Fatal(err)
 		}
-		if data, err = encodeEntry(&h, []byte("no zstd")); err != nil {
+		if data, err = encodeFile(&h, []byte("no zstd")); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.WriteFile(path, data, 0o600); err != nil {
@@ -912,12 +926,55 @@ func TestSourcesAndImagesHaveFoldersOfTheirOwn(t *testing.T) {
 	}
 }
 
+// encodeFile returns a whole file.
+func encodeFile(h *fileHeader, body []byte) ([]byte, error) {
+	head, err := encodeEntry(h, body)
+	return append(head, body...), err
+}
+
+// A file system that says nonsense of a file's size takes no memory.
+func TestAFileThatIsTooLargeIsAMiss(t *testing.T) {
+	d := openDisk(t, t.TempDir(), nil)
+	k := keyOf("/cat", Original, "x")
+	put(t, d, k, "x")
+	path := filepath.Join(d.folder("s", "/cat"), k.file())
+	if err := os.Truncate(path, 1<<40); err != nil {
+		t.Skip(err)
+	}
+	if got := get(d, k); got != "" || d.Stats().Damaged != 1 {
+		t.Errorf("got %q, %+v", got, d.Stats())
+	}
+	if _, err := os.Lstat(path); err == nil {
+		t.Error("it is still there")
+	}
+}
+
+// What an earlier version of this package has written is no damage, and of no use.
+func TestFilesOfAnEarlierFormatAreMisses(t *testing.T) {
+	d := openDisk(t, t.TempDir(), nil)
+	k := keyOf("/cat", Original, "x")
+	put(t, d, k, "x")
+	path := filepath.Join(d.folder("s", "/cat"), k.file())
+	if err := os.WriteFile(path, []byte("imgcdn1\nand more"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := get(d, k); got != "" || d.Stats().Damaged != 0 || d.Stats().Faults != 0 {
+		t.Errorf("got %q, %+v", got, d.Stats())
+	}
+	put(t, d, k, "x")
+	if got := get(d, k); got != "x" {
+		t.Errorf("got %q", got)
+	}
+	checkDisk(t, d)
+}
+
 func FuzzDecodeEntry(f *testing.F) {
 	for _, h := range []fileHeader{
 		{Source: "s", Image: "/a", File: "o-1", Header: http.Header{"A": {"b"}}},
 		{Source: "s", Image: "/caf\xe9", File: "n-1", Entry: newEntry(1)},
+		{Source: "s", Image: "/a", File: "o-1", Zstd: true, Header: http.Header{"A": {}, "B": nil}},
 	} {
-		data, err := encodeEntry(&h, []byte("body"))
+		data, err := encodeFile(&h, []byte("body"))
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -926,16 +983,17 @@ func FuzzDecodeEntry(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte, image, value string) {
 		var h fileHeader
 		_, _ = decodeEntry(data, &h) // whatever it is, it does not panic
+		// Nor where the checksum is right.
+		r := headerReader{rest: string(data)}
+		_ = r.read(new(fileHeader))
 
 		want := fileHeader{Source: "s", Image: image, File: "o-1", Header: http.Header{"A": {value, ""}, value: nil}}
-		made := want
-		file, err := encodeEntry(&made, data)
+		file, err := encodeFile(&want, data)
 		if err != nil {
 			t.Fatal(err)
 		}
 		var got fileHeader
 		body, err := decodeEntry(file, &got)
-		got.Escaped = false
 		if err != nil || !bytes.Equal(body, data) || fmt.Sprintf("%#v", got) != fmt.Sprintf("%#v", want) {
 			t.Errorf("got %#v, want %#v, %v", got, want, err)
 		}

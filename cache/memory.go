@@ -87,8 +87,12 @@ func (m *Memory) Put(_ context.Context, k Key, t *Thing, valid func() bool) erro
 	if m.index[ik] == nil {
 		m.index[ik] = make(map[Key]*held)
 	}
+	before := m.index[ik][k]
 	m.index[ik][k] = h
 	m.mu.Unlock()
+	if before != nil && before.thing.size() < size {
+		m.cache.Del(m.hash(k)) // ristretto makes no room for what grows in its place, as by a longer header
+	}
 	if !m.cache.Set(m.hash(k), h, size) {
 		m.exit(h)
 		return nil

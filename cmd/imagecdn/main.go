@@ -4,6 +4,7 @@
 //	imagecdn serve -source photos=./photos      images of a directory, at /photos/…
 //	imagecdn purge -key KEY /photos/cat.jpg     make a server forget an image
 //	imagecdn transform cat.jpg 'w=500&fm=webp' cat.webp
+//	imagecdn cache verify DIR                   check the files of a cache directory
 //
 // Each command prints its flags with -h.
 package main
@@ -37,6 +38,7 @@ const usage = `imagecdn: an image CDN
   imagecdn serve -source NAME=DIR_OR_URL [flags]      serve images at /NAME/path?w=500
   imagecdn purge [flags] PATH…|-all                   make a server forget images
   imagecdn transform IN 'w=500&fm=webp' OUT           make one picture
+  imagecdn cache stats|verify|clear DIR               look at, check or empty a cache directory
 
   imagecdn version
 
@@ -61,6 +63,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		err = purgePaths(ctx, args, stdout, stderr)
 	case "transform":
 		err = transform(ctx, args, stderr)
+	case "cache":
+		err = manageCache(ctx, args, stdout, stderr)
 	case "help":
 		fmt.Fprint(stdout, usage)
 	case "version":

@@ -5,6 +5,8 @@ go 1.26.0
 
 require github.com/imagecdn/imagecdn v0.0.0
 
+require github.com/dunglas/httpsfv v1.1.2 // indirect
+
 require (
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/dgraph-io/ristretto/v2 v2.4.2 // indirect
