@@ -234,7 +234,8 @@ type picture struct {
 	few    [2]input // room for inputs, which are seldom more
 	key    cache.Key
 	thing  *cache.Thing
-	made   bool // for this request, or for one that it shared the work with
+	file   *cache.File // in place of thing, where the bytes are to be sent from a file
+	made   bool        // for this request, or for one that it shared the work with
 }
 
 // An input is an image that goes into a picture, as it is at the moment of the request.
@@ -346,7 +347,7 @@ func (h *Handler) getOnce(ctx context.Context, p *picture) (err error) {
 		p.thing, err = h.original(ctx, p)
 		return err
 	}
-	if p.thing, err = h.store.Get(ctx, p.key); err == nil {
+	if p.thing, p.file, err = h.find(ctx, p.key); err == nil {
 		return nil
 	}
 	if err := h.failures.recall(p.key.Sum); err != nil {
@@ -357,6 +358,15 @@ func (h *Handler) getOnce(ctx context.Context, p *picture) (err error) {
 		return h.make(ctx, p)
 	})
 	return err
+}
+
+// find looks in the cache, for bytes or for the file that has them.
+func (h *Handler) find(ctx context.Context, k cache.Key) (*cache.Thing, *cache.File, error) {
+	if f, ok := h.store.(cache.Finder); ok {
+		return f.Find(ctx, k)
+	}
+	th, err := h.store.Get(ctx, k)
+	return th, nil, err
 }
 
 // errInputsChanged says that an original had to be fetched again, and is another now.

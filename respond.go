@@ -17,12 +17,24 @@ import (
 // send answers with a picture.
 func (h *Handler) send(w http.ResponseWriter, r *http.Request, p *picture) {
 	header := w.Header()
-	for k, v := range p.thing.Header {
+	var fixed http.Header
+	if p.file != nil {
+		defer p.file.Close()
+		fixed = p.file.Header
+	} else {
+		fixed = p.thing.Header
+	}
+	for k, v := range fixed {
 		header[k] = v
 	}
 	h.setFreshness(header, p)
 	w.WriteHeader(http.StatusOK)
-	if r.Method != http.MethodHead {
+	switch {
+	case r.Method == http.MethodHead:
+	case p.file != nil:
+		// The client learns from Content-Length where a file has failed.
+		_, _ = p.file.WriteTo(w)
+	default:
 		w.Write(p.thing.Body)
 	}
 }

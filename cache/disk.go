@@ -80,7 +80,11 @@ type Disk struct {
 	bytes   atomic.Int64
 	inodes  atomic.Int64 // files, and folders of images
 
-	seen  *sketch
+	seen *sketch
+
+	checking sync.Mutex             // guards checked
+	checked  map[string]checkedFile // by path; see Find
+
 	worth func(path string) uint8 // how often a file, by its path below root, was asked for lately
 	idle  time.Duration           // a file that is read is marked as used again after so long
 
@@ -197,6 +201,7 @@ func newDisk(files fileSystem, dir string, o *DiskOptions) (*Disk, error) {
 	d.opts.MaxFiles = orDefault(d.opts.MaxFiles, max(1_000_000, d.opts.MaxBytes/(16<<10)))
 	d.opts.Logger = cmp.Or(d.opts.Logger, slog.New(slog.DiscardHandler))
 	d.seen = newSketch(d.opts.MaxFiles)
+	d.checked = make(map[string]checkedFile)
 	d.worth = d.seen.count
 	if err := d.fs.mkdirAll(d.trash()); err != nil {
 		d.stop()

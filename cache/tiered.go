@@ -55,6 +55,23 @@ func (t *tiered) Get(ctx context.Context, k Key) (*Thing, error) {
 	return th, nil
 }
 
+// sendable is the least file that is sent as it is: what is smaller is worth a copy in the fast tier.
+const sendable = 1 << 20
+
+// Find implements [Finder].
+func (t *tiered) Find(ctx context.Context, k Key) (*Thing, *File, error) {
+	if th, err := t.fast.Get(ctx, k); err == nil {
+		return th, nil, nil
+	}
+	if d, ok := t.slow.(*Disk); ok {
+		if f, err := d.send(&k, sendable); f != nil || err != nil {
+			return nil, f, err
+		}
+	}
+	th, err := t.Get(ctx, k)
+	return th, nil, err
+}
+
 func (t *tiered) Put(ctx context.Context, k Key, th *Thing, valid func() bool) error {
 	err := t.fast.Put(ctx, k, th, valid)
 	size := th.size()
