@@ -40,7 +40,7 @@ func (f *File) WriteTo(w io.Writer) (int64, error) {
 func (f *File) Close() error { return f.file.Close() }
 
 // A checkedFile is a file that was found whole once. Files take their place by a rename and are not written to
-// again, so it is whole as long as it is the same file; what the medium does to it meanwhile is seen by the
+// again, so it is whole as long as it is the same file, with the same time on it; what the medium does to it meanwhile is seen by the
 // next life, or by imagecdn cache verify.
 type checkedFile struct {
 	info   os.FileInfo
@@ -98,7 +98,8 @@ func (d *Disk) sendFile(f *os.File, k *Key, path, name string, least int64) (*Fi
 	d.checking.Lock()
 	c, known := d.checked[path]
 	d.checking.Unlock()
-	if !known || !os.SameFile(c.info, info) || c.info.Size() != info.Size() {
+	// File systems give a new file the number of one that went, so that alone says little.
+	if !known || !os.SameFile(c.info, info) || c.info.Size() != info.Size() || !c.info.ModTime().Equal(info.ModTime()) {
 		if c, err = d.checkWhole(f, info, k, name); err != nil {
 			if errors.Is(err, errDamaged) {
 				d.discard(path)
