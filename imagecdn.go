@@ -206,8 +206,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, r, &httpError{status: http.StatusNotFound, text: "the URL has expired", lifetime: h.negative})
 		return
 	}
-	plan, varies := req.Params.Negotiate(strings.Join(r.Header.Values("Accept"), ","))
-	if varies {
+	plan := req.plan
+	if plan == nil {
+		negotiated, _ := req.Params.Negotiate(strings.Join(r.Header.Values("Accept"), ","))
+		plan = &negotiated
 		w.Header().Set("Vary", "Accept")
 	}
 
@@ -229,7 +231,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // A picture is one request on its way to its bytes.
 type picture struct {
 	req    *parsed
-	plan   resize.Plan
+	plan   *resize.Plan
 	inputs []input  // the original, then the marks
 	few    [2]input // room for inputs, which are seldom more
 	key    cache.Key
@@ -252,7 +254,7 @@ func (in *input) fetch(ctx context.Context) (err error) {
 }
 
 // name finds out what every image that goes into a picture is, and so the picture's key.
-func (h *Handler) name(ctx context.Context, req *parsed, plan resize.Plan) (*picture, error) {
+func (h *Handler) name(ctx context.Context, req *parsed, plan *resize.Plan) (*picture, error) {
 	p := &picture{req: req, plan: plan}
 	p.inputs = append(p.few[:0], input{image: req.Image})
 	for _, mark := range req.Params.Marks {
@@ -425,7 +427,7 @@ func (h *Handler) make(ctx context.Context, p *picture) (*cache.Thing, error) {
 	}
 	defer h.gate.leave()
 	h.rendered.Add(1)
-	pic, err := h.renderer.Render(ctx, p.plan, bodies...)
+	pic, err := h.renderer.Render(ctx, *p.plan, bodies...)
 	if err != nil {
 		return nil, h.unmakeable(ctx, p, err)
 	}

@@ -24,6 +24,7 @@ type rawURL struct{ path, rawPath, query string }
 type parsed struct {
 	Request
 	asIs bool                       // no parameters: the original itself
+	plan *resize.Plan               // where Accept does not decide about it
 	last atomic.Pointer[derivative] // the key computed last
 }
 
@@ -53,6 +54,9 @@ func (r *recent) parse(u *url.URL, strict bool) (*parsed, error) {
 		return nil, err
 	}
 	p = &parsed{Request: req, asIs: req.Params.IsZero()}
+	if plan, varies := req.Params.Negotiate(""); !varies {
+		p.plan = &plan
+	}
 	if len(k.path)+len(k.rawPath)+len(k.query) > maxRecentURL {
 		return p, nil
 	}
