@@ -19,10 +19,11 @@ func openDisk(t *testing.T, dir string) *cache.Disk {
 
 func TestStores(t *testing.T) {
 	for name, open := range map[string]func(t *testing.T) cache.Store{
-		"Memory":                 func(t *testing.T) cache.Store { return cache.NewMemory(64 << 20) },
-		"Disk":                   func(t *testing.T) cache.Store { return openDisk(t, t.TempDir()) },
-		"Tiered(Memory, Disk)":   func(t *testing.T) cache.Store { return cache.Tiered(cache.NewMemory(64<<20), openDisk(t, t.TempDir())) },
-		"Tiered(Memory, Memory)": func(t *testing.T) cache.Store { return cache.Tiered(cache.NewMemory(64<<20), cache.NewMemory(64<<20)) },
+		"Memory":                  func(t *testing.T) cache.Store { return cache.NewMemory(64 << 20) },
+		"Disk":                    func(t *testing.T) cache.Store { return openDisk(t, t.TempDir()) },
+		"Tiered(Memory, Disk)":    func(t *testing.T) cache.Store { return cache.Tiered(cache.NewMemory(64<<20), openDisk(t, t.TempDir())) },
+		"Disk of the fault loops": func(t *testing.T) cache.Store { return cache.OpenCrashDisk(t) },
+		"Tiered(Memory, Memory)":  func(t *testing.T) cache.Store { return cache.Tiered(cache.NewMemory(64<<20), cache.NewMemory(64<<20)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
