@@ -74,7 +74,9 @@ type Options struct {
 	// MaxQueued is how many requests may wait for a picture to be made; more are answered 429. Zero means 1,000.
 	MaxQueued int
 
-	// Purge are settings of the invalidation service. Nil means its defaults.
+	// Purge are settings of the invalidation service. With a Log in it, New returns when every purge that was
+	// acknowledged before a restart is in force; who opened the log closes it after the handler. Nil means the defaults, and that jobs live
+	// in memory.
 	Purge *purge.ServiceOptions
 
 	// Logger gets what an operator should know: origins and pictures that fail, with the cause that
@@ -140,7 +142,15 @@ func New(sources Sources, o *Options) (*Handler, error) {
 	}
 	h.negative = cmp.Or(h.opts.Lifetime.Negative, 5*time.Minute)
 	h.targets = newTarget(h)
-	h.purges = purge.NewService(h.targets, h.opts.Purge)
+	// Purges of before a restart are in force from here on, before anything is served.
+	var err error
+	if h.purges, err = purge.Open(context.Background(), h.targets, h.opts.Purge); err != nil {
+		h.closeSources()
+		if h.opts.Cache == nil {
+			h.store.Close()
+		}
+		return nil, fmt.Errorf("imagecdn: %w", err)
+	}
 	return h, nil
 }
 

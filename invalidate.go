@@ -61,6 +61,19 @@ func (t *target) Accept(_ context.Context, r purge.Request) error {
 	return nil
 }
 
+// Resume implements [purge.Resumer]: what an image was is known from its name, which is marked and not gone.
+func (t *target) Resume(_ context.Context, r purge.Request) error {
+	if r.Mode == purge.Delete {
+		return nil
+	}
+	for _, path := range r.Paths {
+		if s, image, err := t.find(path); err == nil {
+			t.note(path, s.cache.Known(image, ""))
+		}
+	}
+	return nil
+}
+
 // find splits a clean path into its source and the image there.
 func (t *target) find(path string) (s *source, image string, err error) {
 	name, image, _ := strings.Cut(path[1:], "/")

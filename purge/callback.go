@@ -13,7 +13,7 @@ import (
 
 // announce has j's callback told of the state just reached. s.mu is held.
 func (s *Service) announce(j *Job, now time.Time) {
-	if j.onStatus == nil {
+	if j.onStatus == nil && s.o.OnStatus == nil {
 		return
 	}
 	j.events = append(j.events, Event{
@@ -60,7 +60,13 @@ func (s *Service) tell(j *Job) {
 		j.events = j.events[1:]
 		s.unlock()
 		e.Record = e.Record.clone()
-		s.callback(j.onStatus, e)
+		if j.onStatus != nil {
+			s.callback(j.onStatus, e)
+			e.Record = e.Record.clone()
+		}
+		if s.o.OnStatus != nil {
+			s.callback(s.o.OnStatus, e)
+		}
 		s.mu.Lock()
 	}
 	s.tellers--

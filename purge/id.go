@@ -36,6 +36,15 @@ func (g *idSource) next(now time.Time) string {
 	return string(s)
 }
 
+// saw makes the next ID greater than id, which has the form of one.
+func (g *idSource) saw(id string) {
+	b, err := hex.DecodeString(id[:8] + id[9:13] + id[14:18])
+	if err == nil {
+		t := binary.BigEndian.Uint64(b)
+		g.last = max(g.last, t>>16<<12|t&0xfff)
+	}
+}
+
 // isID reports whether s has the form of an ID.
 func isID(s string) bool {
 	if len(s) != 36 {

@@ -17,9 +17,13 @@ type Job struct {
 
 	// The rest is guarded by s.mu.
 
-	rec     Record
-	shared  bool // rec.Paths is part of a snapshot, and not to be written to
-	seq     int  // of the latest event
+	rec    Record
+	shared bool // rec.Paths is part of a snapshot, and not to be written to
+	seq    int  // of the latest event
+
+	suspended bool // Close left it unfinished, in the log
+	retrying  bool // Retry is saving its next attempt
+
 	attempt *attempt
 	expiry  *time.Timer // while it waits
 
@@ -32,6 +36,7 @@ type Job struct {
 type attempt struct {
 	over chan struct{} // closed at its end
 	rec  Record        // as of then; set before over is closed
+	err  error         // why it has no end; as rec
 }
 
 func (a *attempt) end(r Record) {
@@ -129,19 +134,20 @@ func (j *Job) Record() Record {
 // [Record.Err] says whether it is done. If ctx ends first, Wait returns the
 // record as it stands, and ctx's error; the job goes on.
 //
-// Wait does not wait for callbacks.
+// Where a service with a Log closes before, the error is ErrClosed, and the
+// job goes on when the log is next opened. Wait does not wait for callbacks.
 func (j *Job) Wait(ctx context.Context) (Record, error) {
 	j.s.mu.Lock()
 	a := j.attempt
 	j.s.mu.Unlock()
 	select {
 	case <-a.over:
-		return a.rec.clone(), nil
+		return a.rec.clone(), a.err
 	default:
 	}
 	select {
 	case <-a.over:
-		return a.rec.clone(), nil
+		return a.rec.clone(), a.err
 	case <-ctx.Done():
 		return j.Record(), ctx.Err()
 	}
@@ -156,7 +162,6 @@ const maxBackoff = 30 * time.Second
 // path that keeps failing delays the others of its job by no wait of its own.
 func (s *Service) run(j *Job) {
 	s.mu.Lock()
-	s.reach(j, Preparing)
 	var todo []int // indexes of paths
 	for i, p := range j.rec.Paths {
 		if !p.State.Final() {
@@ -164,8 +169,19 @@ func (s *Service) run(j *Job) {
 		}
 	}
 	attempted := todo
-	s.reach(j, FlushingServers)
+	if j.rec.State == Received {
+		s.reach(j, Preparing, timestamp())
+	} else { // it came further before a restart, and some paths to their end
+		attempted = nil
+		for i := range j.rec.Paths {
+			attempted = append(attempted, i)
+		}
+	}
+	if j.rec.State == Preparing {
+		s.saveReach(j, FlushingServers)
+	}
 	s.unlock()
+	unsaved := 0 // paths at their end since j was last saved
 
 	wait := s.o.Backoff
 	for try := 1; len(todo) > 0 && s.ctx.Err() == nil; try++ {
@@ -177,6 +193,11 @@ func (s *Service) run(j *Job) {
 		for _, i := range todo {
 			if s.ctx.Err() != nil || !s.flush(j, i, try == s.o.Tries) {
 				again = append(again, i)
+				continue
+			}
+			if unsaved++; unsaved == saveEvery {
+				s.saveProgress(j)
+				unsaved = 0
 			}
 		}
 		todo = again
@@ -185,14 +206,38 @@ func (s *Service) run(j *Job) {
 	s.mu.Lock()
 	defer s.unlock()
 	if len(todo) > 0 {
-		s.end(j, whyClosed)
+		if s.o.Log == nil {
+			s.finish(j, whyClosed)
+			return
+		}
+		k := j.kept(j.rec.State, timestamp())
+		s.cut(j)
+		s.mu.Unlock()
+		s.saveOrWarn(k)
+		s.mu.Lock()
 		return
 	}
 	// The ring after this one: each CDN hears of what was flushed here, and only now.
 	if slices.ContainsFunc(attempted, func(i int) bool { return j.rec.Paths[i].flushed() }) {
-		s.reach(j, FlushingCDN)
+		if j.rec.State != FlushingCDN {
+			s.reach(j, FlushingCDN, timestamp())
+		}
 	}
-	s.end(j, "")
+	s.finish(j, "")
+}
+
+// saveEvery is how many paths may be done again after a restart. A write takes milliseconds on a disk.
+const saveEvery = 100
+
+// saveProgress saves what has become of j's paths.
+func (s *Service) saveProgress(j *Job) {
+	if s.o.Log == nil {
+		return
+	}
+	s.mu.Lock()
+	k := j.kept(j.rec.State, time.Time{})
+	s.mu.Unlock()
+	s.saveOrWarn(k)
 }
 
 // flush has the target purge one path of j, and reports whether the path is at its
@@ -224,7 +269,7 @@ func (s *Service) flush(j *Job, i int, last bool) bool {
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if j.rec.State.Final() {
+	if j.rec.State.Final() || j.suspended {
 		return true // cut short by Close
 	}
 	p = &j.edit()[i]

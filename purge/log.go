@@ -3,11 +3,15 @@ package purge
 import (
 	"slices"
 	"strings"
+	"time"
 )
+
+func compareIDs(j *Job, id string) int { return strings.Compare(j.rec.ID, id) }
 
 // Get returns the record of a job, or [ErrNotFound]. The caller owns the record.
 func (s *Service) Get(id string) (Record, error) {
 	s.mu.Lock()
+	s.trim() // for MaxAge
 	j := s.byID[id]
 	s.mu.Unlock()
 	if j == nil {
@@ -41,11 +45,10 @@ func (s *Service) List(cursor string, n int) (records []Record, next string, err
 	n = min(n, maxList)
 
 	s.mu.Lock()
+	s.trim() // for MaxAge
 	end := len(s.log)
 	if cursor != "" { // the ID of the last record on the page before
-		end, _ = slices.BinarySearchFunc(s.log, cursor, func(j *Job, id string) int {
-			return strings.Compare(j.rec.ID, id)
-		})
+		end, _ = slices.BinarySearchFunc(s.log, cursor, compareIDs)
 	}
 	start := max(0, end-n)
 	records = make([]Record, 0, end-start)
@@ -65,14 +68,21 @@ func (s *Service) List(cursor string, n int) (records []Record, next string, err
 
 // trim drops the oldest finished jobs until the log is within its bounds. s.mu is held.
 func (s *Service) trim() {
-	for i := 0; i < len(s.log) && (len(s.log) > s.o.MaxLog || s.bytes > s.o.MaxBytes); {
+	var oldest time.Time
+	if s.o.MaxAge > 0 {
+		oldest = time.Now().Add(-s.o.MaxAge)
+	}
+	for i := 0; i < len(s.log) && (len(s.log) > s.o.MaxLog || s.bytes > s.o.MaxBytes || s.log[i].rec.Date.Before(oldest)); {
 		j := s.log[i]
-		if !j.rec.State.Final() {
+		if j.retrying || !j.rec.State.Final() {
 			i++
 			continue
 		}
 		s.log = slices.Delete(s.log, i, i+1)
 		delete(s.byID, j.rec.ID)
+		if s.o.Log != nil {
+			s.dropped = append(s.dropped, j.rec.ID)
+		}
 		s.bytes -= j.size
 		if j.inLine != nil {
 			s.line.Remove(j.inLine)

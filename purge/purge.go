@@ -51,7 +51,8 @@
 //
 // # Limits
 //
-// Jobs and records live in memory: a restart forgets them. What Accept did is as
+// Jobs and records live in memory, and a restart forgets them, unless
+// [ServiceOptions].Log keeps them; see [Open]. What Accept did is as
 // durable as the Target makes it, so a forgotten job never brings old bytes
 // back; what it leaves behind is room not yet reclaimed. Jobs are served first
 // come, first served, and the paths of one job one after another.

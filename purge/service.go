@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 )
@@ -27,6 +28,10 @@ type ServiceOptions struct {
 	// finished is forgotten; one that waits or is at work never is.
 	// Zero means 10,000.
 	MaxLog int
+
+	// MaxAge is how long records are kept: those of jobs accepted before that
+	// are forgotten, once finished. Zero means that age does not matter.
+	MaxAge time.Duration
 
 	// MaxBytes is about the most memory that jobs and their records take: the
 	// log is shortened to stay within it, and where the jobs that
@@ -62,6 +67,15 @@ type ServiceOptions struct {
 	// CloseTimeout is how long Close lets jobs and callbacks go on before it
 	// cuts them short. Zero means 5 seconds. Negative means not at all.
 	CloseTimeout time.Duration
+
+	// Log keeps jobs and records, so that a restart forgets none; see [Open]. The
+	// caller closes it, after the service. Zero means that they live in memory.
+	Log Log
+
+	// OnStatus is called with every state that any job reaches, as that of
+	// [Options] is, and also for jobs of before a restart. Zero means that nobody
+	// is told.
+	OnStatus func(Event)
 
 	// Logger is told of panics, and of events that nobody took. Zero means
 	// that nothing is logged.
@@ -122,8 +136,11 @@ type Service struct {
 	bytes int64           // that all of them take
 	live  int64           // of these, that unfinished ones take
 
+	dropped []string // IDs that have left log and not yet o.Log
+
 	queue    []*Job // waiting, first come first
-	admitted int    // being accepted by the target, with a place in the queue
+	admitted int    // being accepted or saved, with a place in the queue
+	saving   int    // out of the queue and at their end, as soon as that is saved
 	working  int    // workers, each with a job
 
 	tellers int        // goroutines that call callbacks
@@ -137,8 +154,16 @@ type Service struct {
 	left    error         // what Close returns
 }
 
-// NewService returns a service that purges t. It must be closed.
+// NewService returns a service that purges t and lives in memory. It must be
+// closed. It panics if o has a Log, which may fail: that takes [Open].
 func NewService(t Target, o *ServiceOptions) *Service {
+	if o != nil && o.Log != nil {
+		panic("purge: ServiceOptions.Log takes Open, not NewService")
+	}
+	return newService(t, o)
+}
+
+func newService(t Target, o *ServiceOptions) *Service {
 	s := &Service{
 		target: t,
 		o:      o.withDefaults(),
@@ -179,6 +204,8 @@ func (s *Service) Submit(ctx context.Context, r Request, onStatus func(Event)) (
 	}
 	s.admitted++
 	s.live += size
+	now := time.Now()
+	j := newJob(s, s.ids.next(now), r, now, onStatus)
 	s.mu.Unlock()
 	defer func() { // also if the target ends the goroutine
 		s.mu.Lock()
@@ -187,11 +214,23 @@ func (s *Service) Submit(ctx context.Context, r Request, onStatus func(Event)) (
 		s.unlock()
 	}()
 
+	// See [kept] for the order.
+	if err := s.save(kept{Record: j.rec}); err != nil {
+		return nil, fmt.Errorf("purge: not accepted: %w", err)
+	}
 	if err := s.accept(ctx, r); err != nil {
+		if dropErr := s.write(nil, []string{j.rec.ID}); dropErr != nil {
+			s.o.Logger.Warn("purge: what was refused may be enforced after a restart", "job", j.rec.ID, "error", dropErr)
+		}
 		if isRefusal(err) {
 			return nil, err
 		}
 		return nil, fmt.Errorf("purge: not accepted: %w", err)
+	}
+	now = timestamp()
+	j.rec.Date = now
+	if err := s.save(j.kept(Received, now)); err != nil {
+		return nil, fmt.Errorf("purge: not acknowledged, though it may be in force: %w", err)
 	}
 
 	s.mu.Lock()
@@ -199,14 +238,22 @@ func (s *Service) Submit(ctx context.Context, r Request, onStatus func(Event)) (
 	if s.stopped {
 		return nil, ErrClosed
 	}
-	now := time.Now()
-	j := newJob(s, s.ids.next(now), r, now, onStatus)
-	s.log = append(s.log, j)
-	s.byID[j.rec.ID] = j
-	s.bytes += j.size
+	s.insert(j)
+	s.reach(j, Received, now)
 	s.enqueue(j)
 	return j, nil
 }
+
+// insert adds j to the log. Nearly always it is the newest. s.mu is held.
+func (s *Service) insert(j *Job) {
+	i, _ := slices.BinarySearchFunc(s.log, j.rec.ID, compareIDs)
+	s.log = slices.Insert(s.log, i, j)
+	s.byID[j.rec.ID] = j
+	s.bytes += j.size
+}
+
+// timestamp is the time as records have it.
+func timestamp() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
 
 // Retry makes a new attempt of the job for the paths that failed or expired.
 // Those that are done keep their results. The job has the same ID, its attempt
@@ -228,7 +275,7 @@ func (s *Service) Retry(ctx context.Context, id string) (*Job, error) {
 	switch {
 	case j == nil:
 		return nil, ErrNotFound
-	case !j.rec.State.Final():
+	case j.retrying, !j.rec.State.Final():
 		return nil, ErrNotFinished
 	case j.rec.State == Done:
 		return nil, ErrNothingFailed
@@ -236,7 +283,27 @@ func (s *Service) Retry(ctx context.Context, id string) (*Job, error) {
 	if err := s.admit(j.size); err != nil {
 		return nil, err
 	}
+	now := timestamp()
+	if s.o.Log != nil {
+		next := &Job{rec: j.snapshot(), seq: j.seq, shared: true}
+		next.restart()
+		k := next.kept(Received, now)
+		j.retrying = true
+		s.admitted++
+		s.mu.Unlock()
+		err := s.save(k)
+		s.mu.Lock()
+		s.admitted--
+		j.retrying = false
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("purge: not retried: %w", err)
+		case s.stopped:
+			return nil, ErrClosed
+		}
+	}
 	j.restart()
+	s.reach(j, Received, now)
 	s.enqueue(j)
 	return j, nil
 }
@@ -269,11 +336,11 @@ func (s *Service) accept(ctx context.Context, r Request) error {
 	return err
 }
 
-// guard calls f, which calls the target, and makes an error of a panic.
+// guard calls f, which calls the target or the log, and makes an error of a panic.
 func (s *Service) guard(method string, f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.o.Logger.Error("purge: the target panicked", "method", method, "panic", p, "stack", string(debug.Stack()))
+			s.o.Logger.Error("purge: the target or the log panicked", "method", method, "panic", p, "stack", string(debug.Stack()))
 			err = errPanic
 		}
 	}()
@@ -283,14 +350,13 @@ func (s *Service) guard(method string, f func() error) (err error) {
 // enqueue gives j to a worker, or has it wait for one. s.mu is held.
 func (s *Service) enqueue(j *Job) {
 	s.live += j.size
-	s.reach(j, Received)
 	if s.working < s.o.Workers { // then none waits
 		s.working++
 		go s.work(j)
 		return
 	}
 	s.queue = append(s.queue, j)
-	if s.o.MaxWait > 0 {
+	if s.o.MaxWait > 0 && j.rec.State == Received { // not what was at work before a restart
 		attempt := j.rec.Attempt
 		j.expiry = time.AfterFunc(s.o.MaxWait, func() { s.expire(j, attempt) })
 	}
@@ -304,8 +370,8 @@ func (s *Service) work(j *Job) {
 		}
 		if j != nil { // the target ended the goroutine
 			s.mu.Lock()
+			s.finish(j, errPanic.Error())
 			defer s.unlock()
-			s.end(j, errPanic.Error())
 			if j := s.next(); j != nil {
 				go s.work(j)
 			}
@@ -349,7 +415,9 @@ func (s *Service) expire(j *Job, attempt int) {
 			p.Reason = fmt.Sprintf("waited longer than %v for a worker", s.o.MaxWait)
 		}
 	}
-	s.reach(j, Expired)
+	s.saving++
+	s.saveReach(j, Expired)
+	s.saving--
 }
 
 // unqueue takes j out of the queue and reports whether it was there. s.mu is held.
@@ -364,11 +432,10 @@ func (s *Service) unqueue(j *Job) bool {
 }
 
 // reach records that j has reached a state, and has its callback told. s.mu is held.
-func (s *Service) reach(j *Job, state State) {
-	if j.rec.State.Final() {
+func (s *Service) reach(j *Job, state State, now time.Time) {
+	if j.rec.State.Final() || j.suspended {
 		return // cut short by Close
 	}
-	now := time.Now().UTC().Truncate(time.Millisecond)
 	j.seq++
 	j.rec.reached(state, now)
 	s.announce(j, now)
@@ -378,12 +445,30 @@ func (s *Service) reach(j *Job, state State) {
 	}
 }
 
-// end ends j as what its paths make of it; those that are not at their end have
-// failed, for the reason given. s.mu is held.
-func (s *Service) end(j *Job, why string) {
-	if j.rec.State.Final() {
+// saveReach is reach for a state that is saved first. It releases s.mu for that; s.mu
+// is held when it is called and when it returns.
+func (s *Service) saveReach(j *Job, state State) {
+	now := timestamp()
+	if s.o.Log != nil && !j.rec.State.Final() && !j.suspended {
+		k := j.kept(state, now)
+		s.mu.Unlock()
+		s.saveOrWarn(k)
+		s.mu.Lock()
+	}
+	s.reach(j, state, now)
+}
+
+// finish ends j as what its paths make of it, as saveReach does.
+func (s *Service) finish(j *Job, why string) {
+	if j.rec.State.Final() || j.suspended {
 		return
 	}
+	s.saveReach(j, j.settle(why))
+}
+
+// settle brings the paths to their end and returns the state that this makes
+// of j; paths that are not at their end have failed, for the reason given. s.mu is held.
+func (j *Job) settle(why string) State {
 	state := Done
 	paths := j.edit()
 	for i := range paths {
@@ -400,7 +485,22 @@ func (s *Service) end(j *Job, why string) {
 			state = Error
 		}
 	}
-	s.reach(j, state)
+	return state
+}
+
+// cut ends j for Close. With a log the job stays as it is, to go on after a restart. s.mu is held.
+func (s *Service) cut(j *Job) {
+	if j.rec.State.Final() || j.suspended {
+		return
+	}
+	if s.o.Log == nil {
+		s.reach(j, j.settle(whyClosed), timestamp())
+		return
+	}
+	j.suspended = true
+	s.live -= j.size
+	j.attempt.err = ErrClosed
+	j.attempt.end(j.snapshot())
 }
 
 // unlock releases s.mu, after it has seen to what may follow from any change: the
@@ -418,7 +518,7 @@ func (s *Service) unlock() {
 
 // settle tells Close if nothing runs or waits. s.mu is held.
 func (s *Service) settle() {
-	if !s.closed || s.admitted+s.working+s.tellers+len(s.queue)+s.line.Len() > 0 {
+	if !s.closed || s.admitted+s.saving+s.working+s.tellers+len(s.queue)+s.line.Len() > 0 {
 		return
 	}
 	select {
@@ -431,7 +531,9 @@ func (s *Service) settle() {
 // Close ends the service. It first refuses new purges and lets those that it has
 // go on, with their callbacks, for CloseTimeout. Then it ends the context of what is
 // still going on; jobs that are not at their end, waiting or at work, end as Error
-// with the reason "the service closed". They are in force all the same.
+// with the reason "the service closed". They are in force all the same. With a
+// Log they do not end: they go on when it is next opened, and until then
+// Job.Wait returns ErrClosed.
 //
 // Close waits no longer than CloseTimeout and a second. If calls of the Target or of
 // callbacks have not returned by then, it returns an error that counts
@@ -458,7 +560,7 @@ func (s *Service) Close() error {
 			if j.expiry != nil {
 				j.expiry.Stop()
 			}
-			s.end(j, whyClosed)
+			s.cut(j)
 		}
 		s.unlock()
 		s.cancel()
@@ -469,8 +571,8 @@ func (s *Service) Close() error {
 	defer s.unlock()
 	s.stopped = true
 	for _, j := range s.log {
-		if j.unfinished() { // if not, its worker is about to end it
-			s.end(j, whyClosed)
+		if s.o.Log != nil || j.unfinished() { // if not, its worker is about to end it
+			s.cut(j)
 		}
 	}
 	calls, callbacks := s.admitted+s.working, s.tellers

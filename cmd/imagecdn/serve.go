@@ -26,6 +26,8 @@ import (
 	"github.com/imagecdn/imagecdn/internal/samples"
 	"github.com/imagecdn/imagecdn/middleware"
 	"github.com/imagecdn/imagecdn/origin"
+	"github.com/imagecdn/imagecdn/purge"
+	"github.com/imagecdn/imagecdn/purge/boltlog"
 )
 
 // sourceFlags collects -source NAME=DIR_OR_URL.
@@ -116,7 +118,13 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 	if err != nil {
 		return fmt.Errorf("%w; -cache names another directory, and -cache \"\" uses memory alone", err)
 	}
-	h, err := imagecdn.New(opened, &imagecdn.Options{Cache: store, Strict: *strict, Logger: log})
+	purges, closePurges, err := openPurges(*dir)
+	if err != nil {
+		return errors.Join(err, store.Close())
+	}
+	defer func() { err = errors.Join(err, closePurges()) }()
+	purges.Logger = log
+	h, err := imagecdn.New(opened, &imagecdn.Options{Cache: store, Strict: *strict, Purge: purges, Logger: log})
 	if err != nil {
 		return errors.Join(err, store.Close())
 	}
@@ -182,6 +190,19 @@ func openCache(dir string, memory, disk int64, log *slog.Logger) (cache.Store, e
 		return nil, errors.Join(err, fast.Close())
 	}
 	return cache.Tiered(fast, slow), nil
+}
+
+// openPurges opens the log of purges beside the cache in dir, which it is not a part of: the cache lists
+// its own names alone.
+func openPurges(dir string) (*purge.ServiceOptions, func() error, error) {
+	if dir == "" {
+		return new(purge.ServiceOptions), func() error { return nil }, nil
+	}
+	l, err := boltlog.Open(filepath.Join(dir, "purges.db"))
+	if err != nil {
+		return nil, nil, err
+	}
+	return &purge.ServiceOptions{Log: l}, l.Close, nil
 }
 
 // announce says what is served, and where.

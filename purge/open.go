@@ -1,0 +1,148 @@
+package purge
+
+import (
+	"context"
+	"fmt"
+	"slices"
+)
+
+// A Resumer is a [Target] that keeps something in memory of the purges that it accepted.
+type Resumer interface {
+	Target
+
+	// Resume is called for each purge that was accepted before a restart and not finished, before any
+	// work on it goes on. The purge is in force already; r lists the paths that are left.
+	// An error is logged, and the work goes on all the same.
+	Resume(ctx context.Context, r Request) error
+}
+
+// Open returns a service that purges t and goes on where the last one on ServiceOptions.Log stopped:
+// the records are those of the log, and jobs that were not at their end are tried again, in
+// the same attempt, with the states that follow. Without a Log it begins with nothing. It must be closed.
+//
+// When Open returns, every purge that was ever acknowledged is in force: one whose acceptance
+// the log has not is accepted by the Target again. So a cache must not serve before.
+//
+// A log that cannot be read, in part or as a whole, and a Target that does not accept what it must, is an error,
+// and the log is left as it is. ctx is for the opening alone.
+func Open(ctx context.Context, t Target, o *ServiceOptions) (*Service, error) {
+	s := newService(t, o)
+	if s.o.Log == nil {
+		return s, nil
+	}
+	if err := s.load(ctx); err != nil {
+		s.cancel()
+		return nil, err
+	}
+	return s, nil
+}
+
+// load reads the log and goes on with what it says. Nobody else has s as yet.
+func (s *Service) load(ctx context.Context) error {
+	var unfinished []*Job // newest first, as all
+	var intents []kept
+	for e, err := range s.o.Log.Entries("") {
+		if err != nil {
+			return fmt.Errorf("purge: the log %s: %w", s.o.Log, err)
+		}
+		k, err := parseEntry(e)
+		if err != nil {
+			return fmt.Errorf("purge: the log %s: job %.36q %w", s.o.Log, e.ID, err)
+		}
+		s.ids.saw(e.ID)
+		if !k.Accepted {
+			intents = append(intents, k)
+			continue
+		}
+		j := s.restore(k)
+		if !k.Record.State.Final() {
+			unfinished = append(unfinished, j)
+		} else if s.bytes+j.size > s.o.MaxBytes || len(s.log) >= s.o.MaxLog {
+			s.dropped = append(s.dropped, e.ID)
+			continue
+		}
+		s.log = append(s.log, j)
+		s.byID[e.ID] = j
+		s.bytes += j.size
+	}
+	slices.Reverse(s.log)
+
+	for _, k := range slices.Backward(intents) {
+		j, err := s.acceptAgain(ctx, k)
+		if err != nil {
+			return err
+		}
+		if j != nil {
+			unfinished = append(unfinished, j)
+		}
+	}
+	slices.SortFunc(unfinished, func(a, b *Job) int { return compareIDs(a, b.rec.ID) })
+	if r, ok := s.target.(Resumer); ok {
+		for _, j := range unfinished {
+			if err := s.guard("Resume", func() error { return r.Resume(ctx, j.request()) }); err != nil {
+				s.o.Logger.Warn("purge: a job is resumed without what its target knew of it", "job", j.rec.ID, "error", err)
+			}
+		}
+	}
+
+	s.mu.Lock()
+	defer s.unlock()
+	for _, j := range unfinished {
+		if len(j.rec.History) == 0 { // it was an intent
+			s.insert(j)
+			s.reach(j, Received, j.rec.Date)
+		}
+		s.enqueue(j)
+	}
+	return nil
+}
+
+// acceptAgain has the target accept an intent. A refusal drops it, for nobody was promised anything.
+func (s *Service) acceptAgain(ctx context.Context, k kept) (*Job, error) {
+	j := s.restore(k)
+	err := s.accept(ctx, j.request())
+	switch {
+	case err == nil:
+	case isRefusal(err):
+		s.o.Logger.Warn("purge: a purge that was never acknowledged is refused after the restart, and dropped", "job", k.Record.ID, "error", err)
+		return nil, s.write(nil, []string{k.Record.ID})
+	default:
+		return nil, fmt.Errorf("purge: the log %s: job %s is not accepted again: %w", s.o.Log, k.Record.ID, err)
+	}
+	j.rec.Date = timestamp()
+	if err := s.save(j.kept(Received, j.rec.Date)); err != nil {
+		return nil, fmt.Errorf("purge: %w", err)
+	}
+	return j, nil
+}
+
+// restore makes a job of what the log has of it.
+func (s *Service) restore(k kept) *Job {
+	j := newJob(s, k.Record.ID, Request{Paths: k.Record.paths()}, k.Record.Date, nil)
+	j.rec, j.seq = k.Record, k.Seq
+	if j.rec.State.Final() {
+		j.attempt.end(j.snapshot())
+	}
+	return j
+}
+
+// request returns the purge that j is, as far as it is left to do. s.mu is held, or nobody else has j.
+func (j *Job) request() Request {
+	r := Request{Scope: j.rec.Scope, Source: j.rec.Source, Mode: j.rec.Mode, Tenant: j.rec.Tenant}
+	if r.Scope == Original {
+		for _, p := range j.rec.Paths {
+			if !p.State.Final() {
+				r.Paths = append(r.Paths, p.Path)
+			}
+		}
+	}
+	return r
+}
+
+func (r Record) paths() []string {
+	paths := make([]string, len(r.Paths))
+	for i, p := range r.Paths {
+		paths[i] = p.Path
+	}
+	return paths
+}
