@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/imagecdn/imagecdn/purge"
 )
@@ -194,6 +196,8 @@ var statusOfCode = map[string]int{
 	"not_found":       http.StatusNotFound,
 	"not_finished":    http.StatusConflict,
 	"nothing_failed":  http.StatusConflict,
+	"too_many_paths":  http.StatusBadRequest,
+	"limited":         http.StatusTooManyRequests,
 	"busy":            http.StatusTooManyRequests,
 	"closed":          http.StatusServiceUnavailable,
 	"cancelled":       http.StatusServiceUnavailable,
@@ -208,7 +212,11 @@ func (a *admin) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		status, text = http.StatusInternalServerError, "the server failed; nothing was promised"
 	}
 	if status == http.StatusTooManyRequests {
-		w.Header().Set("Retry-After", "1")
+		after := time.Second
+		if l, ok := errors.AsType[*purge.LimitError](err); ok {
+			after = l.RetryAfter
+		}
+		w.Header().Set("Retry-After", strconv.FormatFloat(math.Ceil(after.Seconds()), 'f', 0, 64))
 	}
 	path := ""
 	if p, ok := errors.AsType[*purge.PathError](err); ok {

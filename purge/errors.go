@@ -47,6 +47,8 @@ func (e *RequestError) Code() string { return "invalid_request" }
 //	not_found        ErrNotFound       404
 //	not_finished     ErrNotFinished    409
 //	nothing_failed   ErrNothingFailed  409
+//	too_many_paths   *LimitError       400
+//	limited          *LimitError       429
 //	busy             ErrBusy           429
 //	closed           ErrClosed         503
 //	cancelled        the context ended 503

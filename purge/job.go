@@ -3,6 +3,7 @@ package purge
 import (
 	"container/list"
 	"context"
+	"crypto/sha256"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -26,6 +27,11 @@ type Job struct {
 
 	attempt *attempt
 	expiry  *time.Timer // while it waits
+
+	work    [sha256.Size]byte // of the attempt, once it waits
+	sharers []*Job            // while it waits: they share its work, first come first
+	lead    *Job              // while it waits: the job whose work it shares
+	group   []*Job            // at work: they share its work
 
 	events  []Event       // not yet told
 	telling bool          // a teller has it, or it is in line for one
@@ -170,15 +176,19 @@ func (s *Service) run(j *Job) {
 	}
 	attempted := todo
 	if j.rec.State == Received {
-		s.reach(j, Preparing, timestamp())
+		for _, k := range j.all() {
+			s.reach(k, Preparing, timestamp())
+		}
 	} else { // it came further before a restart, and some paths to their end
 		attempted = nil
 		for i := range j.rec.Paths {
 			attempted = append(attempted, i)
 		}
 	}
-	if j.rec.State == Preparing {
-		s.saveReach(j, FlushingServers)
+	for _, k := range j.all() {
+		if k.rec.State == Preparing {
+			s.saveReach(k, FlushingServers)
+		}
 	}
 	s.unlock()
 	unsaved := 0 // paths at their end since j was last saved
@@ -206,24 +216,31 @@ func (s *Service) run(j *Job) {
 	s.mu.Lock()
 	defer s.unlock()
 	if len(todo) > 0 {
-		if s.o.Log == nil {
-			s.finish(j, whyClosed)
-			return
+		for _, k := range j.all() {
+			if s.o.Log == nil {
+				s.finish(k, whyClosed)
+				continue
+			}
+			left := k.kept(k.rec.State, timestamp())
+			s.cut(k)
+			s.mu.Unlock()
+			s.saveOrWarn(left)
+			s.mu.Lock()
 		}
-		k := j.kept(j.rec.State, timestamp())
-		s.cut(j)
-		s.mu.Unlock()
-		s.saveOrWarn(k)
-		s.mu.Lock()
 		return
 	}
 	// The ring after this one: each CDN hears of what was flushed here, and only now.
 	if slices.ContainsFunc(attempted, func(i int) bool { return j.rec.Paths[i].flushed() }) {
-		if j.rec.State != FlushingCDN {
-			s.reach(j, FlushingCDN, timestamp())
+		for _, k := range j.all() {
+			if k.rec.State != FlushingCDN {
+				s.reach(k, FlushingCDN, timestamp())
+			}
 		}
 	}
-	s.finish(j, "")
+	for _, k := range j.all() {
+		s.finish(k, "")
+	}
+	j.group = nil
 }
 
 // saveEvery is how many paths may be done again after a restart. A write takes milliseconds on a disk.
@@ -246,6 +263,7 @@ func (s *Service) flush(j *Job, i int, last bool) bool {
 	s.mu.Lock()
 	p := &j.edit()[i]
 	p.State = FlushingServers
+	j.share(i, PathResult{})
 	path, scope, source, mode := p.Path, j.rec.Scope, j.rec.Source, j.rec.Mode
 	s.mu.Unlock()
 
@@ -272,6 +290,7 @@ func (s *Service) flush(j *Job, i int, last bool) bool {
 	if j.rec.State.Final() || j.suspended {
 		return true // cut short by Close
 	}
+	defer j.share(i, res)
 	p = &j.edit()[i]
 	p.add(res)
 	switch {

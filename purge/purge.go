@@ -54,8 +54,16 @@
 // Jobs and records live in memory, and a restart forgets them, unless
 // [ServiceOptions].Log keeps them; see [Open]. What Accept did is as
 // durable as the Target makes it, so a forgotten job never brings old bytes
-// back; what it leaves behind is room not yet reclaimed. Jobs are served first
-// come, first served, and the paths of one job one after another.
+// back; what it leaves behind is room not yet reclaimed. The paths of one job are
+// purged one after another.
+//
+// # Fairness
+//
+// Workers are shared among tenants by the paths that they purge, and within a tenant jobs are
+// served first come, first served. The first job of a tenant waits for nobody's
+// queue: it is the next to begin. Jobs of one tenant that wait for the same work share it:
+// each is accepted on its own, has a record of its own and reaches its own
+// end, and what was removed is told in each. [ServiceOptions].Limits bounds what a tenant may ask for.
 //
 // All methods may be called from many goroutines at once, and from callbacks.
 package purge

@@ -24,6 +24,11 @@ type ServiceOptions struct {
 	// MaxPaths is the most distinct paths in one job. Zero means 1,000.
 	MaxPaths int
 
+	// Limits says what a tenant may ask for, beside the limits here. It is called with the
+	// name that a purge has as its Tenant, from many goroutines at once. Zero means that tenants have no
+	// limits of their own.
+	Limits func(tenant string) Limits
+
 	// MaxLog is the most records that are kept. Beyond it the oldest job that has
 	// finished is forgotten; one that waits or is at work never is.
 	// Zero means 10,000.
@@ -138,10 +143,15 @@ type Service struct {
 
 	dropped []string // IDs that have left log and not yet o.Log
 
-	queue    []*Job // waiting, first come first
-	admitted int    // being accepted or saved, with a place in the queue
-	saving   int    // out of the queue and at their end, as soon as that is saved
-	working  int    // workers, each with a job
+	queue    queue // waiting
+	sharing  int   // waiting as well, with a job in the queue
+	admitted int   // being accepted or saved, with a place in the queue
+	saving   int   // out of the queue and at their end, as soon as that is saved
+	working  int   // workers, each with a job
+
+	due     map[string]time.Time // by tenant, where it has a rate: when its next purge is due
+	swept   int                  // of due, left after the last sweep
+	pending map[string]int       // by tenant: jobs being accepted or saved
 
 	tellers int        // goroutines that call callbacks
 	line    *list.List // of *Job: with events to tell, waiting for a teller
@@ -168,9 +178,12 @@ func newService(t Target, o *ServiceOptions) *Service {
 		target: t,
 		o:      o.withDefaults(),
 		byID:   make(map[string]*Job),
-		line:   list.New(),
-		quiet:  make(chan struct{}),
-		gone:   make(chan struct{}),
+
+		due:     make(map[string]time.Time),
+		pending: make(map[string]int),
+		line:    list.New(),
+		quiet:   make(chan struct{}),
+		gone:    make(chan struct{}),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
@@ -186,12 +199,17 @@ func newService(t Target, o *ServiceOptions) *Service {
 // without it. If ctx ends before, the purge is refused, though it may have taken
 // effect in part or as a whole: nothing is promised of it but that this does no harm.
 //
-// The errors are a *[RequestError], a *[PathError], [ErrBusy], [ErrClosed], and
+// The errors are a *[RequestError], a *[PathError], a *[LimitError], [ErrBusy], [ErrClosed], and
 // what Target.Accept returned, wrapped; [ErrorCode] tells them apart.
 func (s *Service) Submit(ctx context.Context, r Request, onStatus func(Event)) (*Job, error) {
 	r, err := r.check(s.o.MaxPaths)
 	if err != nil {
 		return nil, err
+	}
+
+	limits := s.limits(r.Tenant)
+	if limits.MaxPaths > 0 && len(r.Paths) > limits.MaxPaths {
+		return nil, &LimitError{Tenant: r.Tenant, Limit: "MaxPaths", Most: float64(limits.MaxPaths)}
 	}
 
 	// The place in the queue comes first: what is refused as one too many must
@@ -202,15 +220,25 @@ func (s *Service) Submit(ctx context.Context, r Request, onStatus func(Event)) (
 		s.mu.Unlock()
 		return nil, err
 	}
-	s.admitted++
-	s.live += size
 	now := time.Now()
+	if err := s.take(r.Tenant, limits, now); err != nil {
+		s.mu.Unlock()
+		return nil, err
+	}
+	s.admitted++
+	s.pending[r.Tenant]++
+	s.live += size
+	made := false
 	j := newJob(s, s.ids.next(now), r, now, onStatus)
 	s.mu.Unlock()
 	defer func() { // also if the target ends the goroutine
 		s.mu.Lock()
 		s.admitted--
+		s.noLonger(r.Tenant)
 		s.live -= size
+		if !made {
+			s.giveBack(r.Tenant, limits)
+		}
 		s.unlock()
 	}()
 
@@ -238,10 +266,18 @@ func (s *Service) Submit(ctx context.Context, r Request, onStatus func(Event)) (
 	if s.stopped {
 		return nil, ErrClosed
 	}
+	made = true
 	s.insert(j)
 	s.reach(j, Received, now)
 	s.enqueue(j)
 	return j, nil
+}
+
+// noLonger counts a job of tenant out of pending. s.mu is held.
+func (s *Service) noLonger(tenant string) {
+	if s.pending[tenant]--; s.pending[tenant] == 0 {
+		delete(s.pending, tenant)
+	}
 }
 
 // insert adds j to the log. Nearly always it is the newest. s.mu is held.
@@ -264,11 +300,16 @@ func timestamp() time.Time { return time.Now().UTC().Truncate(time.Millisecond) 
 // well, submit the purge again.
 //
 // If ctx has ended, nothing is done. The errors are ctx's, [ErrNotFound],
-// [ErrNotFinished], [ErrNothingFailed], [ErrBusy] and [ErrClosed].
+// [ErrNotFinished], [ErrNothingFailed], a *[LimitError], [ErrBusy] and [ErrClosed].
 func (s *Service) Retry(ctx context.Context, id string) (*Job, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	rec, err := s.Get(id)
+	if err != nil {
+		return nil, err
+	}
+	limits := s.limits(rec.Tenant)
 	s.mu.Lock()
 	defer s.unlock()
 	j := s.byID[id]
@@ -284,19 +325,25 @@ func (s *Service) Retry(ctx context.Context, id string) (*Job, error) {
 		return nil, err
 	}
 	now := timestamp()
+	if err := s.take(rec.Tenant, limits, time.Now()); err != nil {
+		return nil, err
+	}
 	if s.o.Log != nil {
 		next := &Job{rec: j.snapshot(), seq: j.seq, shared: true}
 		next.restart()
 		k := next.kept(Received, now)
 		j.retrying = true
 		s.admitted++
+		s.pending[rec.Tenant]++
 		s.mu.Unlock()
 		err := s.save(k)
 		s.mu.Lock()
 		s.admitted--
+		s.noLonger(rec.Tenant)
 		j.retrying = false
 		switch {
 		case err != nil:
+			s.giveBack(rec.Tenant, limits)
 			return nil, fmt.Errorf("purge: not retried: %w", err)
 		case s.stopped:
 			return nil, ErrClosed
@@ -313,7 +360,7 @@ func (s *Service) admit(size int64) error {
 	switch {
 	case s.closed:
 		return ErrClosed
-	case s.admitted+len(s.queue)+s.working >= s.o.MaxQueued+s.o.Workers:
+	case s.admitted+s.queue.Len()+s.sharing+s.working >= s.o.MaxQueued+s.o.Workers:
 		return fmt.Errorf("%w: %d, the most that may", ErrBusy, s.o.MaxQueued)
 	case s.live > 0 && s.live+size > s.o.MaxBytes:
 		return fmt.Errorf("%w: their paths fill the %d bytes set aside for them", ErrBusy, s.o.MaxBytes)
@@ -355,7 +402,7 @@ func (s *Service) enqueue(j *Job) {
 		go s.work(j)
 		return
 	}
-	s.queue = append(s.queue, j)
+	s.wait(j)
 	if s.o.MaxWait > 0 && j.rec.State == Received { // not what was at work before a restart
 		attempt := j.rec.Attempt
 		j.expiry = time.AfterFunc(s.o.MaxWait, func() { s.expire(j, attempt) })
@@ -370,7 +417,9 @@ func (s *Service) work(j *Job) {
 		}
 		if j != nil { // the target ended the goroutine
 			s.mu.Lock()
-			s.finish(j, errPanic.Error())
+			for _, k := range j.all() {
+				s.finish(k, errPanic.Error())
+			}
 			defer s.unlock()
 			if j := s.next(); j != nil {
 				go s.work(j)
@@ -385,18 +434,12 @@ func (s *Service) work(j *Job) {
 	}
 }
 
-// next returns the job that has waited longest, for a worker that is free, or
+// next returns the job whose turn it is, for a worker that is free, or
 // retires the worker. s.mu is held.
 func (s *Service) next() *Job {
-	if len(s.queue) == 0 {
+	j := s.begin()
+	if j == nil {
 		s.working--
-		return nil
-	}
-	j := s.queue[0]
-	s.queue[0] = nil
-	s.queue = s.queue[1:]
-	if j.expiry != nil {
-		j.expiry.Stop()
 	}
 	return j
 }
@@ -405,7 +448,7 @@ func (s *Service) next() *Job {
 func (s *Service) expire(j *Job, attempt int) {
 	s.mu.Lock()
 	defer s.unlock()
-	if j.rec.Attempt != attempt || !s.unqueue(j) {
+	if j.rec.Attempt != attempt || !s.unwait(j) {
 		return // a worker has it, or had it
 	}
 	paths := j.edit()
@@ -418,17 +461,6 @@ func (s *Service) expire(j *Job, attempt int) {
 	s.saving++
 	s.saveReach(j, Expired)
 	s.saving--
-}
-
-// unqueue takes j out of the queue and reports whether it was there. s.mu is held.
-func (s *Service) unqueue(j *Job) bool {
-	for i, q := range s.queue {
-		if q == j {
-			s.queue = append(s.queue[:i:i], s.queue[i+1:]...)
-			return true
-		}
-	}
-	return false
 }
 
 // reach records that j has reached a state, and has its callback told. s.mu is held.
@@ -518,7 +550,7 @@ func (s *Service) unlock() {
 
 // settle tells Close if nothing runs or waits. s.mu is held.
 func (s *Service) settle() {
-	if !s.closed || s.admitted+s.saving+s.working+s.tellers+len(s.queue)+s.line.Len() > 0 {
+	if !s.closed || s.admitted+s.saving+s.working+s.tellers+s.queue.Len()+s.sharing+s.line.Len() > 0 {
 		return
 	}
 	select {
@@ -554,12 +586,13 @@ func (s *Service) Close() error {
 
 	if s.o.CloseTimeout < 0 || !s.quietWithin(s.o.CloseTimeout) {
 		s.mu.Lock()
-		waiting := s.queue
-		s.queue = nil
+		waiting := s.queue.all()
+		s.sharing = 0
 		for _, j := range waiting {
 			if j.expiry != nil {
 				j.expiry.Stop()
 			}
+			j.lead = nil
 			s.cut(j)
 		}
 		s.unlock()

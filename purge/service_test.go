@@ -844,8 +844,8 @@ func TestClose(t *testing.T) {
 			s := NewService(target, &ServiceOptions{Workers: 1})
 			var got events
 			var jobs []*Job
-			for range 3 {
-				jobs = append(jobs, submit(t, s, func(e Event) { time.Sleep(10 * time.Millisecond); got.add(e) }, "/photos/a"))
+			for i := range 3 {
+				jobs = append(jobs, submit(t, s, func(e Event) { time.Sleep(10 * time.Millisecond); got.add(e) }, fmt.Sprint("/photos/", i)))
 			}
 			start := time.Now()
 			if err := s.Close(); err != nil {
@@ -1328,9 +1328,9 @@ func TestManyAtOnce(t *testing.T) {
 		if n != jobs.Load() || n == 0 {
 			t.Errorf("%d jobs, %d were told of", jobs.Load(), n)
 		}
-		if s.live != 0 || s.admitted != 0 || s.working != 0 || s.tellers != 0 || len(s.queue) != 0 || s.line.Len() != 0 {
+		if s.live != 0 || s.admitted != 0 || s.working != 0 || s.tellers != 0 || s.queue.Len() != 0 || s.sharing != 0 || s.line.Len() != 0 {
 			t.Errorf("left over: %d bytes, %d admitted, %d workers, %d tellers, %d in the queue, %d in line",
-				s.live, s.admitted, s.working, s.tellers, len(s.queue), s.line.Len())
+				s.live, s.admitted, s.working, s.tellers, s.queue.Len()+s.sharing, s.line.Len())
 		}
 		t.Logf("%d jobs, %d refused as one too many", n, busy.Load())
 	})
