@@ -1,6 +1,8 @@
 package imagecdn
 
 import (
+	"cmp"
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
@@ -11,6 +13,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/imagecdn/imagecdn/purge"
@@ -41,6 +44,8 @@ const maxAPIBody = 1 << 20
 //	GET  /api/v1/purges?cursor=…    {"purges":[…],"next":"…"}, newest first; limit=… sets how many
 //	GET  /api/v1/purges/{id}        the job
 //	POST /api/v1/purges/{id}/retry  a new attempt for what failed: 202 with the job
+//	POST /api/v1/purges/{id}/cancel ends a job that waits; the purge itself stands: 200 with the job
+//	GET  /api/v1/purges/events      the states of all jobs as Server-Sent Events, after Last-Event-ID if given
 //	GET  /healthz, /readyz          200 while the process lives, and while it serves; without a key
 //
 // Refusals are {"error":{"code","message","path"}}, with the codes of [purge.ErrorCode].
@@ -57,6 +62,8 @@ func (h *Handler) Admin(o *AdminOptions) http.Handler {
 	mux.HandleFunc("GET /api/v1/purges", a.guarded(a.list))
 	mux.HandleFunc("GET /api/v1/purges/{id}", a.guarded(a.get))
 	mux.HandleFunc("POST /api/v1/purges/{id}/retry", a.guarded(a.retry))
+	mux.HandleFunc("POST /api/v1/purges/{id}/cancel", a.guarded(a.cancel))
+	mux.HandleFunc("GET /api/v1/purges/events", a.guarded(a.events))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", a.ready)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -181,6 +188,66 @@ func (a *admin) retry(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusAccepted, job.Record())
 }
 
+func (a *admin) cancel(w http.ResponseWriter, r *http.Request) {
+	job, err := a.h.purges.Cancel(r.Context(), r.PathValue("id"))
+	if err != nil {
+		a.refuse(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, job.Record())
+}
+
+// eventsBeat is how often a stream of events shows that it lives: often enough for proxies, which give up after a minute or so.
+const eventsBeat = 15 * time.Second
+
+// events sends purge.Service.Events, until the client goes, or the handler closes.
+func (a *admin) events(w http.ResponseWriter, r *http.Request) {
+	ctx, stop := context.WithCancel(r.Context())
+	defer stop()
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	rc := http.NewResponseController(w)
+	var writing sync.Mutex
+	send := func(format string, args ...any) {
+		writing.Lock()
+		defer writing.Unlock()
+		_ = rc.SetWriteDeadline(time.Now().Add(2 * eventsBeat)) // where there is none, the server's own holds
+		_, err := fmt.Fprintf(w, format, args...)
+		if err = cmp.Or(err, rc.Flush()); err != nil {
+			stop()
+		}
+	}
+	var beat sync.WaitGroup
+	defer beat.Wait()
+	defer stop()
+	events := a.h.purges.Events(ctx, r.Header.Get("Last-Event-ID"))
+	send(": the states of purges\n\n")
+	beat.Go(func() {
+		t := time.NewTicker(eventsBeat)
+		defer t.Stop()
+		for {
+			select {
+			case <-t.C:
+				send(": more to come\n\n")
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	for e, err := range events {
+		if err != nil {
+			return
+		}
+		data, err := json.Marshal(e)
+		if err != nil {
+			a.h.log.Error("an event of a purge cannot be sent", "error", err)
+			return
+		}
+		send("id: %s\nevent: state\ndata: %s\n\n", e.EventID(), data)
+	}
+}
+
 func (a *admin) ready(w http.ResponseWriter, r *http.Request) {
 	if !a.h.enter() {
 		http.Error(w, "closing", http.StatusServiceUnavailable)
@@ -195,6 +262,7 @@ var statusOfCode = map[string]int{
 	"invalid_request": http.StatusBadRequest,
 	"not_found":       http.StatusNotFound,
 	"not_finished":    http.StatusConflict,
+	"not_waiting":     http.StatusConflict,
 	"nothing_failed":  http.StatusConflict,
 	"too_many_paths":  http.StatusBadRequest,
 	"limited":         http.StatusTooManyRequests,

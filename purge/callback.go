@@ -16,14 +16,7 @@ func (s *Service) announce(j *Job, now time.Time) {
 	if j.onStatus == nil && s.o.OnStatus == nil {
 		return
 	}
-	j.events = append(j.events, Event{
-		ID:      j.rec.ID,
-		Seq:     j.seq,
-		Time:    now,
-		Attempt: j.rec.Attempt,
-		State:   j.rec.State,
-		Record:  j.snapshot(),
-	})
+	j.events = append(j.events, j.event(now))
 	switch {
 	case j.telling:
 	case s.tellers < s.o.MaxCallbacks:

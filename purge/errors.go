@@ -20,6 +20,9 @@ var (
 	// ErrNotFinished: the job cannot be retried, since it is not at its end.
 	ErrNotFinished error = &codedError{"not_finished", "purge: the job has not finished"}
 
+	// ErrNotWaiting: the job cannot be cancelled, since a worker has it, or had it.
+	ErrNotWaiting error = &codedError{"not_waiting", "purge: the job does not wait any more"}
+
 	// ErrNothingFailed: there is nothing to retry.
 	ErrNothingFailed error = &codedError{"nothing_failed", "purge: nothing of the job has failed"}
 )
@@ -46,6 +49,7 @@ func (e *RequestError) Code() string { return "invalid_request" }
 //	invalid_request  *RequestError     400
 //	not_found        ErrNotFound       404
 //	not_finished     ErrNotFinished    409
+//	not_waiting      ErrNotWaiting     409
 //	nothing_failed   ErrNothingFailed  409
 //	too_many_paths   *LimitError       400
 //	limited          *LimitError       429

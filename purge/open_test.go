@@ -129,6 +129,7 @@ func crashAtWrite(t *testing.T, n int, after bool) (whole bool) {
 	// The restart: what the first service does from here on reaches no log.
 	s.Close()
 	s = open(t, disk, ServiceOptions{Log: log.Log})
+	disk.mu.Lock()
 	for id, paths := range acknowledged {
 		for _, p := range paths {
 			if disk.accepted[p] == 0 {
@@ -136,6 +137,7 @@ func crashAtWrite(t *testing.T, n int, after bool) (whole bool) {
 			}
 		}
 	}
+	disk.mu.Unlock()
 	s.Close()
 	for id, paths := range acknowledged {
 		r, err := s.Get(id)
@@ -165,9 +167,11 @@ func TestAnIntentIsAcceptedBeforeOpenReturns(t *testing.T) {
 		s.Close()
 		var told events
 		s = open(t, disk, ServiceOptions{Log: log, OnStatus: told.add})
+		disk.mu.Lock()
 		if !slices.Equal(disk.order[:1], []string{"accept /photos/a"}) {
 			t.Errorf("when Open returned: %q", disk.order)
 		}
+		disk.mu.Unlock()
 		synctest.Wait()
 		if want := []State{Received, Preparing, FlushingServers, FlushingCDN, Done}; !slices.Equal(told.states(), want) {
 			t.Errorf("told %v", told.states())

@@ -113,7 +113,7 @@ const (
 	Done            State = "done"             // all of it is done
 	ErrorCDNNode    State = "error_cdn_node"   // all of it is done, except on a CDN
 	Error           State = "error"            // at least one path failed
-	Expired         State = "expired"          // waited too long for a worker
+	Expired         State = "expired"          // waited too long for a worker, or was cancelled while it waited
 )
 
 // Final reports whether s is a state in which an attempt ends.

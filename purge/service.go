@@ -153,6 +153,8 @@ type Service struct {
 	swept   int                  // of due, left after the last sweep
 	pending map[string]int       // by tenant: jobs being accepted or saved
 
+	stream stream // the latest events
+
 	tellers int        // goroutines that call callbacks
 	line    *list.List // of *Job: with events to tell, waiting for a teller
 	untold  int        // events dropped and not yet logged
@@ -182,6 +184,7 @@ func newService(t Target, o *ServiceOptions) *Service {
 		due:     make(map[string]time.Time),
 		pending: make(map[string]int),
 		line:    list.New(),
+		stream:  stream{news: make(chan struct{})},
 		quiet:   make(chan struct{}),
 		gone:    make(chan struct{}),
 	}
@@ -451,11 +454,44 @@ func (s *Service) expire(j *Job, attempt int) {
 	if j.rec.Attempt != attempt || !s.unwait(j) {
 		return // a worker has it, or had it
 	}
+	s.abandon(j, fmt.Sprintf("waited longer than %v for a worker", s.o.MaxWait))
+}
+
+// Cancel ends a job that waits for a worker, as Expired, and returns it. The purge itself stands: what
+// Target.Accept did is not undone, and nothing from before it is served as fresh. Only the work behind it,
+// such as making room, is left undone, until [Service.Retry].
+//
+// If ctx has ended, nothing is done. The errors are ctx's, [ErrNotFound],
+// [ErrNotWaiting] and [ErrClosed].
+func (s *Service) Cancel(ctx context.Context, id string) (*Job, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.unlock()
+	j := s.byID[id]
+	switch {
+	case j == nil:
+		return nil, ErrNotFound
+	case s.stopped:
+		return nil, ErrClosed
+	case !s.unwait(j):
+		return nil, ErrNotWaiting
+	}
+	if j.expiry != nil {
+		j.expiry.Stop()
+	}
+	s.abandon(j, "cancelled while it waited; the purge is in force")
+	return j, nil
+}
+
+// abandon ends a job that was waiting, for the reason given. s.mu is held.
+func (s *Service) abandon(j *Job, why string) {
 	paths := j.edit()
 	for i := range paths {
 		if p := &paths[i]; !p.State.Final() {
 			p.State, p.Outcome = Expired, Failed
-			p.Reason = fmt.Sprintf("waited longer than %v for a worker", s.o.MaxWait)
+			p.Reason = why
 		}
 	}
 	s.saving++
@@ -470,6 +506,7 @@ func (s *Service) reach(j *Job, state State, now time.Time) {
 	}
 	j.seq++
 	j.rec.reached(state, now)
+	s.publish(j, now)
 	s.announce(j, now)
 	if state.Final() {
 		s.live -= j.size

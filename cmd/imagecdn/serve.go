@@ -246,6 +246,19 @@ func serveUntil(ctx context.Context, l net.Listener, h http.Handler) error {
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 	}
+	// A stream of events has no end of its own.
+	streams, endStreams := context.WithCancel(context.Background())
+	defer endStreams()
+	s.RegisterOnShutdown(endStreams)
+	s.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/purges/events") && strings.HasPrefix(r.URL.Path, "/-/") {
+			ctx, stop := context.WithCancel(r.Context())
+			defer stop()
+			defer context.AfterFunc(streams, stop)()
+			r = r.WithContext(ctx)
+		}
+		h.ServeHTTP(w, r)
+	})
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(l) }()
 	select {
