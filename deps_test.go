@@ -48,6 +48,7 @@ var importPolicy = map[string]struct {
 	"purge":           {},
 	"purge/boltlog":   {own: []string{"purge"}, modules: []string{"go.etcd.io/bbolt"}}, // jobs in a file
 	"purge/purgetest": {own: []string{"purge"}},
+	"purge/webhook":   {own: []string{"purge"}},
 	"middleware":      {},
 
 	"": {
