@@ -8,8 +8,8 @@ import (
 )
 
 // quantum is how many paths of one tenant are begun before it is the next one's turn: few enough that turns
-// are short, enough that the usual job fits in one.
-const quantum = 50
+// are short, enough that a job of the usual size fits in one.
+const quantum = 10
 
 // A queue holds the jobs that wait for a worker, and shares workers among tenants by deficit round robin
 // (Shreedhar and Varghese, 1995), counted in paths: a tenant begins jobs while it has credit, goes into debt with the
