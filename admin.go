@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/imagecdn/imagecdn/purge"
@@ -75,6 +76,7 @@ func (h *Handler) Admin(o *AdminOptions) http.Handler {
 type admin struct {
 	h         *Handler
 	authorize func(*http.Request) error
+	streams   atomic.Int32 // of events, open
 }
 
 var (
@@ -200,8 +202,17 @@ func (a *admin) cancel(w http.ResponseWriter, r *http.Request) {
 // eventsBeat is how often a stream of events shows that it lives: often enough for proxies, which give up after a minute or so.
 const eventsBeat = 15 * time.Second
 
+// maxStreams is how many streams of events may be open: each is a connection and two goroutines.
+const maxStreams = 100
+
 // events sends purge.Service.Events, until the client goes, or the handler closes.
 func (a *admin) events(w http.ResponseWriter, r *http.Request) {
+	defer a.streams.Add(-1)
+	if a.streams.Add(1) > maxStreams {
+		w.Header().Set("Retry-After", "15")
+		writeAPIError(w, http.StatusTooManyRequests, "busy", fmt.Sprintf("%d streams of events are open, the most that may", maxStreams), "")
+		return
+	}
 	ctx, stop := context.WithCancel(r.Context())
 	defer stop()
 	w.Header().Set("Content-Type", "text/event-stream")
