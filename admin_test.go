@@ -3,15 +3,19 @@ package imagecdn_test
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/imagecdn/imagecdn"
+	"github.com/imagecdn/imagecdn/cache"
 	"github.com/imagecdn/imagecdn/purge"
+	"github.com/imagecdn/imagecdn/purge/boltlog"
 )
 
 // api returns a function that calls the invalidation API of a handler with these options.
@@ -163,3 +167,74 @@ func TestPurgesSurviveARestart(t *testing.T) {
 		t.Errorf("a damaged log: %v", err)
 	}
 }
+
+// A revalidation is cut short by a restart, on the way to the origin. The job comes to its end, and what was made of the image
+// serves on, once the origin was asked.
+func TestARevalidationGoesOnAfterARestart(t *testing.T) {
+	dir, o := t.TempDir(), newOrigin()
+	o.set("/cat.png", answer{header: cachedAnHour, body: paint(t, red, 40, 40)})
+	asked := make(chan struct{})
+	blocked := roundTrip(func(r *http.Request) (*http.Response, error) {
+		if o.count() == 0 {
+			return o.RoundTrip(r)
+		}
+		close(asked)
+		<-r.Context().Done()
+		return nil, r.Context().Err()
+	})
+	log, err := boltlog.Open(filepath.Join(dir, "purges.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	start := func(origin http.RoundTripper, told func(purge.Event)) *imagecdn.Handler {
+		disk, err := cache.OpenDisk(dir, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, err := imagecdn.New(imagecdn.Sources{"photos": {Transport: origin}}, &imagecdn.Options{
+			Cache: disk,
+			Purge: &purge.ServiceOptions{Log: log, CloseTimeout: -1, OnStatus: told},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h
+	}
+	h := start(blocked, nil)
+	before := mustGet(t, h, "/photos/cat.png?w=20")
+	job, err := h.Purge(t.Context(), []string{"/photos/cat.png"}, &purge.Options{Mode: purge.Revalidate})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-asked
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if rec, err := job.Wait(t.Context()); !errors.Is(err, purge.ErrClosed) || rec.State.Final() {
+		t.Errorf("%s, %v", rec.State, err)
+	}
+
+	done := make(chan purge.Event, 10)
+	h = start(o, func(e purge.Event) {
+		if e.State.Final() {
+			done <- e
+		}
+	})
+	defer h.Close()
+	e := <-done
+	if e.ID != job.ID() || e.State != purge.Done || e.Attempt != 1 || e.Record.Paths[0].Outcome != purge.Marked {
+		t.Errorf("%v: %+v", e, e.Record.Paths)
+	}
+	requests := o.count()
+	if after := mustGet(t, h, "/photos/cat.png?w=20"); after.Header().Get("Etag") != before.Header().Get("Etag") || imagecdn.Renders(h) != 0 {
+		t.Errorf("rendered %d times", imagecdn.Renders(h))
+	}
+	if n := o.count() - requests; n != 1 {
+		t.Errorf("the origin was asked %d times", n)
+	}
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

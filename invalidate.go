@@ -20,12 +20,13 @@ import (
 type target struct {
 	h *Handler
 
-	mu     sync.Mutex              // guards before
-	before map[string]*cache.Entry // by path: what an image was when its revalidation was accepted
+	mu      sync.Mutex              // guards before and resumed
+	before  map[string]*cache.Entry // by path: what an image was when its revalidation was accepted
+	resumed map[string]bool         // by path: its revalidation was accepted before a restart
 }
 
 func newTarget(h *Handler) *target {
-	return &target{h: h, before: make(map[string]*cache.Entry)}
+	return &target{h: h, before: make(map[string]*cache.Entry), resumed: make(map[string]bool)}
 }
 
 var modes = map[purge.Mode]cache.Mode{
@@ -61,15 +62,16 @@ func (t *target) Accept(_ context.Context, r purge.Request) error {
 	return nil
 }
 
-// Resume implements [purge.Resumer]: what an image was is known from its name, which is marked and not gone.
+// Resume implements [purge.Resumer]. A revalidation compares with what an image was, which the restart has forgotten; the
+// name is gone from the disk as well, so that the next request asks the origin. That is all there is to say of it.
 func (t *target) Resume(_ context.Context, r purge.Request) error {
 	if r.Mode == purge.Delete {
 		return nil
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	for _, path := range r.Paths {
-		if s, image, err := t.find(path); err == nil {
-			t.note(path, s.cache.Known(image, ""))
-		}
+		t.resumed[path] = true
 	}
 	return nil
 }
@@ -102,6 +104,15 @@ func (t *target) noted(path string) *cache.Entry {
 	return t.before[path]
 }
 
+// wasResumed says so once.
+func (t *target) wasResumed(path string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	was := t.resumed[path]
+	delete(t.resumed, path)
+	return was
+}
+
 func (t *target) forget(path string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -120,6 +131,9 @@ func (t *target) PurgePath(ctx context.Context, path string, mode purge.Mode) (p
 	}
 
 	before := t.noted(path)
+	if before == nil && t.wasResumed(path) {
+		return purge.PathResult{Outcome: purge.Marked}, nil
+	}
 	if before == nil {
 		return purge.PathResult{Outcome: purge.Absent}, nil
 	}
