@@ -264,7 +264,7 @@ func (a *admin) ready(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "closing", http.StatusServiceUnavailable)
 		return
 	}
-	a.h.serving.Done()
+	a.h.leave()
 	io.WriteString(w, "ok\n")
 }
 

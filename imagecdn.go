@@ -32,7 +32,6 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -104,15 +103,17 @@ type Handler struct {
 
 	negative time.Duration // how long a refusal may be kept that no source decides
 
-	closing sync.RWMutex // guards closed, and additions to serving
-	closed  bool
-	serving sync.WaitGroup // requests that use sources and the cache
+	// serving counts the requests that use sources and the cache. A request counts itself in and then looks whether
+	// the handler is closed; Close says so and then waits for the count: so one of them sees the other.
+	serving atomic.Int64
+	closed  atomic.Bool
+	idle    chan struct{} // told when a closed handler serves nothing any more
 }
 
 // New returns a handler for images of these sources. A source that cannot be opened, or a setting that
 // makes no sense, is an error that names it.
 func New(sources Sources, o *Options) (*Handler, error) {
-	h := &Handler{sources: make(map[string]*source, len(sources)), failures: newFailures()}
+	h := &Handler{sources: make(map[string]*source, len(sources)), failures: newFailures(), idle: make(chan struct{}, 1)}
 	if o != nil {
 		h.opts = *o
 	}
@@ -157,14 +158,12 @@ func New(sources Sources, o *Options) (*Handler, error) {
 // Close waits for the requests being served, ends what runs behind, and closes the cache. Requests that
 // come later are answered 503.
 func (h *Handler) Close() error {
-	h.closing.Lock()
-	if h.closed {
-		h.closing.Unlock()
+	if h.closed.Swap(true) {
 		return nil
 	}
-	h.closed = true
-	h.closing.Unlock()
-	h.serving.Wait()
+	for h.serving.Load() > 0 {
+		<-h.idle
+	}
 	err := h.purges.Close()
 	h.closeSources()
 	return errors.Join(err, h.store.Close())
@@ -172,12 +171,22 @@ func (h *Handler) Close() error {
 
 // enter counts a request in, unless the handler is closed.
 func (h *Handler) enter() bool {
-	h.closing.RLock()
-	defer h.closing.RUnlock()
-	if !h.closed {
-		h.serving.Add(1)
+	h.serving.Add(1)
+	if h.closed.Load() {
+		h.leave()
+		return false
 	}
-	return !h.closed
+	return true
+}
+
+// leave counts a request out.
+func (h *Handler) leave() {
+	if h.serving.Add(-1) == 0 && h.closed.Load() {
+		select {
+		case h.idle <- struct{}{}:
+		default: // it is told already
+		}
+	}
 }
 
 // ServeHTTP answers GET and HEAD of /SOURCE/PATH?parameters, in these steps:
@@ -200,7 +209,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, r, &httpError{status: http.StatusServiceUnavailable, text: "the server is closing"})
 		return
 	}
-	defer h.serving.Done()
+	defer h.leave()
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
 		h.refuse(w, r, &httpError{status: http.StatusMethodNotAllowed, text: r.Method + " is not answered here, only GET and HEAD"})
