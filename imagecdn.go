@@ -134,10 +134,7 @@ func New(sources Sources, o *Options) (*Handler, error) {
 	h.table = cache.NewTable(h.store, nil)
 	for name, s := range sources {
 		if err := h.addSource(name, s); err != nil {
-			h.closeSources()
-			if h.opts.Cache == nil {
-				h.store.Close()
-			}
+			h.abandon()
 			return nil, err
 		}
 	}
@@ -146,13 +143,18 @@ func New(sources Sources, o *Options) (*Handler, error) {
 	// Purges of before a restart are in force from here on, before anything is served.
 	var err error
 	if h.purges, err = purge.Open(context.Background(), h.targets, h.opts.Purge); err != nil {
-		h.closeSources()
-		if h.opts.Cache == nil {
-			h.store.Close()
-		}
+		h.abandon()
 		return nil, fmt.Errorf("imagecdn: %w", err)
 	}
 	return h, nil
+}
+
+// abandon closes what New has opened. A cache that was given to New stays its giver's.
+func (h *Handler) abandon() {
+	h.closeSources()
+	if h.opts.Cache == nil {
+		h.store.Close()
+	}
 }
 
 // Close waits for the requests being served, ends what runs behind, and closes the cache. Requests that
@@ -285,20 +287,25 @@ func (h *Handler) name(ctx context.Context, req *parsed, plan *resize.Plan) (*pi
 			return nil, &httpError{status: http.StatusForbidden, text: fmt.Sprintf("there is no source %q here", in.image.Source)}
 		}
 	}
-	if len(p.inputs) == 1 {
+	return p, p.fetch(ctx)
+}
+
+// fetch looks p's inputs up, and computes its key from them.
+func (p *picture) fetch(ctx context.Context) error {
+	if len(p.inputs) == 1 { // no goroutine for the usual one
 		if err := p.inputs[0].fetch(ctx); err != nil {
-			return nil, err
+			return err
 		}
-		return p, p.computeKey()
+		return p.computeKey()
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	for i := range p.inputs {
 		g.Go(func() error { return p.inputs[i].fetch(ctx) })
 	}
 	if err := g.Wait(); err != nil {
-		return nil, err
+		return err
 	}
-	return p, p.computeKey()
+	return p.computeKey()
 }
 
 // computeKey sets p's key from its inputs. Without any parameters the picture is the original itself.
@@ -356,7 +363,7 @@ func (h *Handler) get(ctx context.Context, p *picture) error {
 		if err != errInputsChanged {
 			return err
 		}
-		if err := h.nameAgain(ctx, p); err != nil {
+		if err := p.fetch(ctx); err != nil {
 			return err
 		}
 	}
@@ -392,16 +399,6 @@ func (h *Handler) find(ctx context.Context, k cache.Key) (*cache.Thing, *cache.F
 
 // errInputsChanged says that an original had to be fetched again, and is another now.
 var errInputsChanged = errors.New("an input has changed")
-
-// nameAgain looks p's inputs up anew.
-func (h *Handler) nameAgain(ctx context.Context, p *picture) error {
-	for i := range p.inputs {
-		if err := p.inputs[i].fetch(ctx); err != nil {
-			return err
-		}
-	}
-	return p.computeKey()
-}
 
 // bodies reads the bytes of p's inputs.
 func (h *Handler) bodies(ctx context.Context, p *picture) ([][]byte, error) {

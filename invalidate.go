@@ -131,10 +131,11 @@ func (t *target) PurgePath(ctx context.Context, path string, mode purge.Mode) (p
 	}
 
 	before := t.noted(path)
-	if before == nil && t.wasResumed(path) {
+	switch {
+	case before != nil:
+	case t.wasResumed(path):
 		return purge.PathResult{Outcome: purge.Marked}, nil
-	}
-	if before == nil {
+	default:
 		return purge.PathResult{Outcome: purge.Absent}, nil
 	}
 	now, err := s.cache.Refresh(ctx, image, "")
@@ -161,11 +162,11 @@ func (t *target) PurgePath(ctx context.Context, path string, mode purge.Mode) (p
 
 // PurgeAll implements [purge.Target].
 func (t *target) PurgeAll(ctx context.Context, source string, mode purge.Mode) (purge.PathResult, error) {
-	if mode != purge.Delete {
-		if mode == purge.Revalidate {
-			return purge.PathResult{Outcome: purge.Marked}, nil
-		}
-		return purge.PathResult{Outcome: purge.Staled}, nil // every image is asked about as it is asked for
+	switch mode { // with the bytes kept, every image is asked about as it is asked for
+	case purge.Revalidate:
+		return purge.PathResult{Outcome: purge.Marked}, nil
+	case purge.Stale:
+		return purge.PathResult{Outcome: purge.Staled}, nil
 	}
 	t.h.table.Reclaim()
 	removed, err := t.h.store.RemoveAll(ctx, source)

@@ -104,9 +104,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 	demo := len(sources) == 0
 	opened := imagecdn.Sources{"photos": imagecdn.FS(samples.FS())}
 	if !demo {
-		if opened, err = openSources(sources, *private); err != nil {
-			return err
-		}
+		opened = openSources(sources, *private)
 	}
 	if memory < 0 {
 		return usageError("-memory takes a size")
@@ -140,14 +138,13 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 		*key = rand.Text()
 		printed = *key
 	}
-	mux := http.NewServeMux()
-	if !demo {
-		mux.Handle("GET /{$}", h)
-	}
-	mux.Handle("/-/", http.StripPrefix("/-", h.Admin(&imagecdn.AdminOptions{Keys: []string{*key}})))
+	var top http.Handler = h
 	if demo {
-		mux.Handle("GET /{$}", demoPage())
+		top = demoPage()
 	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /{$}", top)
+	mux.Handle("/-/", http.StripPrefix("/-", h.Admin(&imagecdn.AdminOptions{Keys: []string{*key}})))
 	// Pages and the API compress; images have done so already.
 	pages := gzhttp.GzipHandler(mux)
 	// ServeMux answers paths that are not clean with a redirect; images' paths are the handler's to judge.
@@ -166,7 +163,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 	return serveUntil(ctx, listener, root)
 }
 
-func openSources(given sourceFlags, private bool) (imagecdn.Sources, error) {
+func openSources(given sourceFlags, private bool) imagecdn.Sources {
 	opened := make(imagecdn.Sources, len(given))
 	for name, where := range given {
 		if !strings.Contains(where, "://") {
@@ -177,7 +174,7 @@ func openSources(given sourceFlags, private bool) (imagecdn.Sources, error) {
 		s.HTTP = &origin.HTTPOptions{AllowPrivate: private}
 		opened[name] = s
 	}
-	return opened, nil
+	return opened
 }
 
 func openCache(dir string, memory, disk int64, log *slog.Logger) (cache.Store, error) {
