@@ -2,6 +2,7 @@ package imagecdn_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/imagecdn/imagecdn"
 	"github.com/imagecdn/imagecdn/cache"
@@ -90,7 +92,9 @@ func TestAPIEvents(t *testing.T) {
 	h, server, call := api(t, nil)
 	defer server.Close()
 	stream := func(lastID string) (next func() string) {
-		req, _ := http.NewRequestWithContext(t.Context(), "GET", server.URL+"/api/v1/purges/events", nil)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		t.Cleanup(cancel)
+		req, _ := http.NewRequestWithContext(ctx, "GET", server.URL+"/api/v1/purges/events", nil)
 		if lastID != "" {
 			req.Header.Set("Last-Event-ID", lastID)
 		}

@@ -61,7 +61,7 @@ func splitEventID(id string) (job string, seq int) {
 }
 
 // Events returns the events of all jobs as they come about, for as long as ctx goes on: those after the one
-// with the ID after, or from now on if it is empty. Those of one job come in order.
+// with the ID after, or, if it is empty, those from this call on, however late the first is read. Those of one job come in order.
 //
 // Whoever reads slowly delays nobody. Behind the latest 1,000, and for IDs of before a
 // restart, events are made from the log: with the state and the time of each, and the Record as it stands. Where after is not in
@@ -70,21 +70,19 @@ func splitEventID(id string) (job string, seq int) {
 //
 // The last that is yielded is an error: ctx's, or [ErrClosed] when the service is through.
 func (s *Service) Events(ctx context.Context, after string) iter.Seq2[Event, error] {
+	s.mu.Lock()
+	last, next := after, s.stream.end()
+	if n, held := s.stream.find(after); held {
+		next = n + 1
+	} else if after != "" {
+		next = -1 // behind all that is held: the log has it
+	} else if next > s.stream.first {
+		last = s.stream.events[next-1-s.stream.first].EventID()
+	}
+	s.mu.Unlock()
 	return func(yield func(Event, error) bool) {
-		last := after
-		s.mu.Lock()
-		next := s.stream.end()
+		last, next := last, next
 		var batch []Event
-		if after != "" {
-			if n, ok := s.stream.find(after); ok {
-				next = n + 1
-			} else {
-				batch = s.backlog(after)
-			}
-		} else if next > s.stream.first {
-			last = s.stream.events[next-1-s.stream.first].EventID()
-		}
-		s.mu.Unlock()
 		for {
 			for _, e := range batch {
 				last = e.EventID()

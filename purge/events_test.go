@@ -98,6 +98,31 @@ func TestEventsOfBeforeARestart(t *testing.T) {
 	})
 }
 
+// Who has called Events may tell others to begin: what they do is seen, whenever the first event is read.
+func TestEventsBeginWithTheCall(t *testing.T) {
+	bubble(t, &fake{}, nil, func(t *testing.T, s *Service) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		events := s.Events(ctx, "")
+		a := submit(t, s, nil, "/photos/a")
+		wait(t, a)
+		for range 2 { // and an iterator begins at the same place each time
+			var got []string
+			for e, err := range events {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got = append(got, e.EventID()); len(got) == 5 {
+					break
+				}
+			}
+			if want := eventIDs(a); !slices.Equal(got, want) {
+				t.Errorf("got  %v\nwant %v", got, want)
+			}
+		}
+	})
+}
+
 func TestASlowReaderOfEventsMissesNothing(t *testing.T) {
 	bubble(t, &fake{}, nil, func(t *testing.T, s *Service) {
 		got := make(map[string]bool)
