@@ -254,8 +254,9 @@ type picture struct {
 	req    *parsed
 	plan   *resize.Plan
 	inputs []input  // the original, then the marks
-	few    [2]input // room for inputs, which are seldom more
+	few    [1]input // room for inputs, which are seldom more
 	key    cache.Key
+	tag    string // the key as an ETag, where it is known already
 	thing  *cache.Thing
 	file   *cache.File // in place of thing, where the bytes are to be sent from a file
 	made   bool        // for this request, or for one that it shared the work with
@@ -291,21 +292,24 @@ func (h *Handler) name(ctx context.Context, req *parsed, plan *resize.Plan) (*pi
 }
 
 // fetch looks p's inputs up, and computes its key from them.
-func (p *picture) fetch(ctx context.Context) error {
+func (p *picture) fetch(ctx context.Context) (err error) {
 	if len(p.inputs) == 1 { // no goroutine for the usual one
-		if err := p.inputs[0].fetch(ctx); err != nil {
-			return err
-		}
-		return p.computeKey()
+		err = p.inputs[0].fetch(ctx)
+	} else {
+		err = fetchAll(ctx, p.inputs)
 	}
-	g, ctx := errgroup.WithContext(ctx)
-	for i := range p.inputs {
-		g.Go(func() error { return p.inputs[i].fetch(ctx) })
-	}
-	if err := g.Wait(); err != nil {
+	if err != nil {
 		return err
 	}
 	return p.computeKey()
+}
+
+func fetchAll(ctx context.Context, inputs []input) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for i := range inputs {
+		g.Go(func() error { return inputs[i].fetch(ctx) })
+	}
+	return g.Wait()
 }
 
 // computeKey sets p's key from its inputs. Without any parameters the picture is the original itself.
@@ -315,7 +319,7 @@ func (p *picture) computeKey() error {
 			return &entryError{in}
 		}
 	}
-	p.key = cache.Key{Source: p.req.Image.Source, Image: p.req.Image.Path}
+	p.key, p.tag = cache.Key{Source: p.req.Image.Source, Image: p.req.Image.Path}, ""
 	if p.req.asIs {
 		p.key.Kind, p.key.Sum = cache.Original, p.inputs[0].now.Entry.Digest
 		return nil
@@ -325,8 +329,8 @@ func (p *picture) computeKey() error {
 		p.key.Kind = cache.Composite
 	}
 	original := p.inputs[0].now.Entry.Digest
-	if last := p.req.last.Load(); last != nil && len(p.inputs) == 1 && last.digest == original && last.format == p.plan.Format {
-		p.key.Sum = last.sum
+	if last := p.req.key.Load(); last != nil && len(p.inputs) == 1 && last.digest == original && last.format == p.plan.Format {
+		p.key.Sum, p.tag = last.sum, last.etag
 		return nil
 	}
 	b := make([]byte, 0, 256)
@@ -338,13 +342,19 @@ func (p *picture) computeKey() error {
 	}
 	p.key.Sum = cache.DigestOf(b)
 	if len(p.inputs) == 1 {
-		p.req.last.Store(&derivative{p.plan.Format, original, p.key.Sum})
+		p.tag = p.etag()
+		p.req.key.Store(&derivative{p.plan.Format, original, p.key.Sum, p.tag})
 	}
 	return nil
 }
 
 // etag is p's key, as far as anybody needs to tell pictures apart.
-func (p *picture) etag() string { return `"` + hex.EncodeToString(p.key.Sum[:16]) + `"` }
+func (p *picture) etag() string {
+	if p.tag != "" {
+		return p.tag
+	}
+	return `"` + hex.EncodeToString(p.key.Sum[:16]) + `"`
+}
 
 // keepable reports whether p's bytes may be stored.
 func (p *picture) keepable() bool {
@@ -371,12 +381,19 @@ func (h *Handler) get(ctx context.Context, p *picture) error {
 }
 
 func (h *Handler) getOnce(ctx context.Context, p *picture) (err error) {
+	if p.thing = p.req.find(p); p.thing != nil {
+		return nil
+	}
 	if p.key.Kind == cache.Original {
 		p.thing, err = h.original(ctx, p)
-		return err
+	} else {
+		p.thing, p.file, err = h.find(ctx, p.key)
 	}
-	if p.thing, p.file, err = h.find(ctx, p.key); err == nil {
-		return nil
+	if p.thing != nil {
+		p.req.found(p)
+	}
+	if err == nil || p.key.Kind == cache.Original {
+		return err
 	}
 	if err := h.failures.recall(p.key.Sum); err != nil {
 		return err

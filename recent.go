@@ -4,14 +4,16 @@ import (
 	"net/url"
 	"sync"
 	"sync/atomic"
+	"time"
+	"weak"
 
 	"github.com/imagecdn/imagecdn/cache"
 	"github.com/imagecdn/imagecdn/resize"
 )
 
-// recent remembers how URLs were parsed lately, and which key their picture had. It saves the hit of a popular picture
-// about half of the handler's own time, and decides nothing: what it says follows from the URL alone, or, for
-// the key, from the digest that it was computed with.
+// recent remembers how URLs were parsed lately, and what became of them. It saves the hit of a popular picture most of the
+// handler's own time, and decides nothing: what it says follows from the URL alone, or from the entry of the original
+// that it was worked out for, which every request looks up anew.
 type recent struct {
 	mu  sync.RWMutex // guards all
 	all map[rawURL]*parsed
@@ -20,19 +22,57 @@ type recent struct {
 // rawURL is all of a URL that parsing looks at.
 type rawURL struct{ path, rawPath, query string }
 
-// parsed is a URL's meaning. All but last is never changed.
+// parsed is a URL's meaning. All but the pointers at its end is never changed.
 type parsed struct {
 	Request
-	asIs bool                       // no parameters: the original itself
-	plan *resize.Plan               // where Accept does not decide about it
-	last atomic.Pointer[derivative] // the key computed last
+	asIs bool         // no parameters: the original itself
+	plan *resize.Plan // where Accept does not decide about it
+
+	key       atomic.Pointer[derivative]
+	bytes     atomic.Pointer[found]
+	freshness atomic.Pointer[freshness]
 }
 
-// derivative is a key, and what it was computed from.
+// derivative is the key computed last, and what it was computed from.
 type derivative struct {
 	format resize.Format // as negotiated; the rest of the plan is the URL's
 	digest cache.Digest  // of the original
 	sum    cache.Digest
+	etag   string
+}
+
+// found is the thing that was found last. It keeps nothing in memory that the store has let go of, and holds for one
+// entry of the original, so that it ends with a purge as the store's own does.
+type found struct {
+	entry *cache.Entry
+	sum   cache.Digest
+	thing weak.Pointer[cache.Thing]
+	at    time.Time
+}
+
+// countEvery is how often the store is asked for a picture all the same, as it keeps what is asked for often. It tells a hundred
+// requests a second from none, and has no use for more: its counters end at 15.
+const countEvery = 10 * time.Millisecond
+
+// find returns the bytes of p, if they were found lately and are in memory yet.
+func (r *parsed) find(p *picture) *cache.Thing {
+	f := r.bytes.Load()
+	if f == nil || len(p.inputs) != 1 {
+		return nil
+	}
+	now := p.inputs[0].now
+	if f.entry != now.Entry || f.sum != p.key.Sum || now.At.Sub(f.at) >= countEvery {
+		return nil
+	}
+	return f.thing.Value()
+}
+
+// found remembers the bytes of p.
+func (r *parsed) found(p *picture) {
+	if len(p.inputs) == 1 {
+		now := p.inputs[0].now
+		r.bytes.Store(&found{now.Entry, p.key.Sum, weak.Make(p.thing), now.At})
+	}
 }
 
 const (

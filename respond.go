@@ -66,7 +66,43 @@ func (p *picture) matches(ifNoneMatch []string) bool {
 // setFreshness says how long p may be kept, by the input that has the least left to live, and where p
 // came from.
 func (h *Handler) setFreshness(header http.Header, p *picture) {
-	now := time.Now()
+	first := p.inputs[0].now
+	if len(p.inputs) > 1 || first.How != cache.Hit || p.made || !p.req.Expires.IsZero() || !first.Alive() {
+		h.freshnessOf(p, time.Now()).set(header)
+		return
+	}
+	// This is the path of most requests, whose answer changes once a second.
+	age := first.Entry.Age(first.At)
+	second := [2]int64{int64(age / time.Second), int64((first.Entry.Freshness.Lifetime - age) / time.Second)}
+	f := p.req.freshness.Load()
+	if f == nil || f.entry != first.Entry || f.second != second {
+		f = h.freshnessOf(p, first.At)
+		f.entry, f.second = first.Entry, second
+		if !f.unkept {
+			p.req.freshness.Store(f)
+		}
+	}
+	f.set(header)
+}
+
+// freshness is the fields of an answer that change with time.
+type freshness struct {
+	entry  *cache.Entry // of the original that it was computed for
+	second [2]int64     // when: that entry's age, and what was left of its lifetime
+
+	unkept bool      // purged since the request arrived, or forbidden to be kept by the origin
+	values [3]string // of Cache-Status, Cache-Control and Age
+}
+
+func (f *freshness) set(header http.Header) {
+	v := &f.values
+	header["Cache-Status"], header["Cache-Control"] = v[0:1:1], v[1:2:2]
+	if !f.unkept {
+		header["Age"] = v[2:3:3]
+	}
+}
+
+func (h *Handler) freshnessOf(p *picture, now time.Time) *freshness {
 	shortest := p.inputs[0].now.Entry
 	left := shortest.Freshness.Lifetime - shortest.Age(now)
 	unkept, asked := false, cache.Hit
@@ -87,41 +123,29 @@ func (h *Handler) setFreshness(header http.Header, p *picture) {
 		lifetime = age + left
 	}
 
-	// This is on the path of every hit: the values are parts of one string.
-	b := make([]byte, 0, 160)
+	seconds := func(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }
+	f := &freshness{unkept: unkept}
 	switch {
 	case asked == cache.Revalidated && !p.made:
-		b = append(b, "imagecdn; fwd=stale; fwd-status=304; ttl="...)
-		b = strconv.AppendInt(b, int64(left/time.Second), 10)
+		f.values[0] = "imagecdn; fwd=stale; fwd-status=304; ttl=" + seconds(left)
+	case (asked >= cache.Filled || p.made) && unkept:
+		f.values[0] = "imagecdn; fwd=miss"
 	case asked >= cache.Filled || p.made:
-		b = append(b, "imagecdn; fwd=miss"...)
-		if !unkept {
-			b = append(b, "; stored"...)
-		}
+		f.values[0] = "imagecdn; fwd=miss; stored"
 	default:
-		b = append(b, "imagecdn; hit; ttl="...)
-		b = strconv.AppendInt(b, int64(left/time.Second), 10)
+		f.values[0] = "imagecdn; hit; ttl=" + seconds(left)
 	}
-	if unkept {
-		// Purged since the request arrived, or forbidden to be kept by the origin.
-		header["Cache-Status"] = []string{string(b)}
-		header["Cache-Control"] = []string{"no-store"}
-		return
-	}
-
-	status := len(b)
-	b = append(b, "public, max-age="...)
-	if most := h.opts.BrowserMaxAge; most > 0 && left > most {
+	switch most := h.opts.BrowserMaxAge; {
+	case unkept:
+		f.values[1] = "no-store"
+	case most > 0 && left > most:
 		// What a cache has held for a while still leaves a browser the full time.
-		b = strconv.AppendInt(b, int64((age+most)/time.Second), 10)
-		b = append(b, ", s-maxage="...)
+		f.values[1] = "public, max-age=" + seconds(age+most) + ", s-maxage=" + seconds(lifetime)
+	default:
+		f.values[1] = "public, max-age=" + seconds(lifetime)
 	}
-	b = strconv.AppendInt(b, int64(lifetime/time.Second), 10)
-	control := len(b)
-	b = strconv.AppendInt(b, int64(age/time.Second), 10)
-	all := string(b)
-	values := &[3]string{all[:status], all[status:control], all[control:]}
-	header["Cache-Status"], header["Cache-Control"], header["Age"] = values[0:1:1], values[1:2:2], values[2:3:3]
+	f.values[2] = seconds(age)
+	return f
 }
 
 // An httpError is an answer that is no picture.

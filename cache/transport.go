@@ -139,6 +139,7 @@ const (
 type Result struct {
 	Entry *Entry
 	How   How
+	At    time.Time // when it was so
 
 	lease Lease
 	body  []byte // where this request brought it
@@ -163,15 +164,15 @@ func (t *Transport) Fetch(ctx context.Context, image, version string) (*Result, 
 	now := time.Now()
 	switch e.state(now) {
 	case fresh:
-		return &Result{Entry: e, How: Hit, lease: lease}, nil
+		return &Result{Entry: e, How: Hit, At: now, lease: lease}, nil
 	case staleUsable:
 		if !now.Before(e.restUntil) {
 			t.refreshBehind(lease, e)
 		}
-		return &Result{Entry: e, How: StaleHit, lease: lease}, nil
+		return &Result{Entry: e, How: StaleHit, At: now, lease: lease}, nil
 	}
 	if now.Before(e.restUntil) && e.usableOnError(now) {
-		return &Result{Entry: e, How: StaleHit, lease: lease}, nil
+		return &Result{Entry: e, How: StaleHit, At: now, lease: lease}, nil
 	}
 	return t.fill(ctx, lease, e, false)
 }
@@ -190,9 +191,10 @@ func (t *Transport) Known(image, version string) *Entry {
 // fill asks the origin, once for all who ask at a time; without always, only where that is still needed.
 func (t *Transport) fill(ctx context.Context, lease Lease, old *Entry, always bool) (*Result, error) {
 	res, shared, err := t.flights.Do(ctx, lease.flight(), func(ctx context.Context) (*Result, error) {
-		if e := t.table.Lookup(lease); !always && e != nil && e.state(time.Now()) == fresh {
+		now := time.Now()
+		if e := t.table.Lookup(lease); !always && e != nil && e.state(now) == fresh {
 			// Another flight has landed between this request's look and its turn.
-			return &Result{Entry: e, How: Hit, lease: lease}, nil
+			return &Result{Entry: e, How: Hit, At: now, lease: lease}, nil
 		}
 		return t.ask(ctx, lease, old)
 	})
@@ -334,7 +336,7 @@ func (t *Transport) ask(ctx context.Context, lease Lease, old *Entry) (*Result, 
 	}
 	e.Freshness = freshnessOf(e.Status, e.Header, e.RequestTime, e.ResponseTime, &t.opts.Lifetime, t.opts.Targets)
 
-	res := &Result{Entry: e, How: how, lease: lease, body: body}
+	res := &Result{Entry: e, How: how, At: e.ResponseTime, lease: lease, body: body}
 	if e.Freshness.NoStore {
 		res.How = FilledUnkept
 		t.spend(lease)
@@ -376,7 +378,7 @@ func (t *Transport) failed(ctx context.Context, lease Lease, old, e *Entry, caus
 		resting := *old
 		resting.restUntil = now.Add(t.opts.Lifetime.Failure)
 		t.table.Amend(lease, old, &resting)
-		return &Result{Entry: old, How: StaleHit, lease: lease}, nil
+		return &Result{Entry: old, How: StaleHit, At: now, lease: lease}, nil
 	}
 	e.Status, e.Reason = t.opts.Classify(cause)
 	e.Header = nil
@@ -385,7 +387,7 @@ func (t *Transport) failed(ctx context.Context, lease Lease, old, e *Entry, caus
 		// Where only bytes were lost, what the image is stays known: it may have derivatives.
 		t.table.Commit(lease, e)
 	}
-	return &Result{Entry: e, How: Filled, lease: lease}, nil
+	return &Result{Entry: e, How: Filled, At: now, lease: lease}, nil
 }
 
 // A statusError is an origin's answer that is none.
