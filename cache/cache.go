@@ -76,6 +76,7 @@ type Entry struct {
 	Variant string `json:",omitempty"`
 
 	gen       uint64    // the table's generation when the fetch began
+	tags      []Mark    // of the header's tags, once the table has it
 	stale     expiry    // set by a purge that keeps the bytes
 	origin    *Entry    // that this was made from by marking or amending it; nil where it was not
 	asked     uint64    // how many groups had been invalidated when it was asked for; see groups

@@ -140,6 +140,40 @@ func (m *Memory) Remove(_ context.Context, source, image string) (Removed, error
 	return r, nil
 }
 
+// drop implements [dropper].
+func (m *Memory) drop(source, image string) {
+	m.open.RLock()
+	defer m.open.RUnlock()
+	if !m.closed {
+		m.remove(imageKey{source, image}, new(Removed))
+	}
+}
+
+// List implements [Lister].
+func (m *Memory) List(ctx context.Context, source string, visit func(source, image string, names []ListedName) error) error {
+	for _, ik := range m.images(source) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := visit(ik.source, ik.image, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// images returns those of a source, or of all.
+func (m *Memory) images(source string) (images []imageKey) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for ik := range m.index {
+		if source == "" || ik.source == source {
+			images = append(images, ik)
+		}
+	}
+	return images
+}
+
 // RemoveAll implements [Store].
 func (m *Memory) RemoveAll(ctx context.Context, source string) (Removed, error) {
 	var r Removed
@@ -148,15 +182,7 @@ func (m *Memory) RemoveAll(ctx context.Context, source string) (Removed, error) 
 	if m.closed {
 		return r, nil
 	}
-	m.mu.Lock()
-	var images []imageKey
-	for ik := range m.index {
-		if source == "" || ik.source == source {
-			images = append(images, ik)
-		}
-	}
-	m.mu.Unlock()
-	for _, ik := range images {
+	for _, ik := range m.images(source) {
 		if err := ctx.Err(); err != nil {
 			return r, err
 		}

@@ -195,8 +195,8 @@ type found struct {
 }
 
 func (t *Transport) find(req *http.Request, image string) found {
-	f := found{lease: t.table.Lease(Name{t.opts.Source, image, ""}), why: "stale"}
-	f.entry = t.table.Lookup(f.lease)
+	f := found{why: "stale"}
+	f.lease, f.entry = t.table.Open(Name{t.opts.Source, image, ""})
 	if f.entry == nil {
 		f.why = "uri-miss"
 		return f

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"net/http"
+	"slices"
 	"sync"
 
 	"github.com/dunglas/httpsfv"
@@ -77,26 +78,29 @@ func (g *groups) invalid(image string, e *Entry) bool {
 // groupsOf reads a list of groups. What is no list counts as absent, and what is no string in it, too (RFC 9875
 // section 2). over says that there are more, or longer ones, than can be had.
 func groupsOf(h http.Header, field string) (names []string, over bool) {
-	if len(h.Values(field)) == 0 {
-		return nil, false
-	}
-	list, err := httpsfv.UnmarshalList(h.Values(field))
-	if err != nil {
-		return nil, false
-	}
-	for _, member := range list {
-		item, ok := member.(httpsfv.Item)
-		if !ok {
-			continue
-		}
-		name, ok := item.Value.(string)
-		if !ok {
-			continue
-		}
-		if len(name) > maxGroupLength || len(names) == maxGroups {
-			return nil, true
-		}
-		names = append(names, name)
+	names = stringsOf(h.Values(field))
+	tooLong := func(name string) bool { return len(name) > maxGroupLength }
+	if len(names) > maxGroups || slices.ContainsFunc(names, tooLong) {
+		return nil, true
 	}
 	return names, false
+}
+
+// stringsOf returns the strings of a field that is a list (RFC 9651), and none where it is not well formed.
+func stringsOf(lines []string) (all []string) {
+	if len(lines) == 0 {
+		return nil
+	}
+	list, err := httpsfv.UnmarshalList(lines)
+	if err != nil {
+		return nil
+	}
+	for _, member := range list {
+		if item, ok := member.(httpsfv.Item); ok {
+			if s, ok := item.Value.(string); ok {
+				all = append(all, s)
+			}
+		}
+	}
+	return all
 }

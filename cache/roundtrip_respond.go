@@ -38,7 +38,7 @@ func (t *Transport) respond(req *http.Request, lease Lease, e *Entry, body []byt
 
 // unlessAlive sees to it that nobody keeps what a purge has overtaken.
 func (t *Transport) unlessAlive(lease Lease, h http.Header) {
-	if lease.Alive() {
+	if lease.Alive() && !lease.purged(&Entry{Header: h}) {
 		return
 	}
 	h.Set("Cache-Control", "no-store")

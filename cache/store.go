@@ -35,6 +35,37 @@ type Store interface {
 	Close() error
 }
 
+// A Lister is a Store that can say of which images it keeps something. Purges by folder and by tag need it to free what
+// they have made unreachable; where a store is none, that goes as room is needed.
+type Lister interface {
+	// List calls visit for each image of a source that something is kept of, or of all sources where source is empty, with
+	// the names that it keeps, if it is a Keeper. What comes and goes meanwhile may be left out. It ends with
+	// visit's error, or ctx's.
+	List(ctx context.Context, source string, visit func(source, image string, names []ListedName) error) error
+}
+
+// A ListedName is a version of an image, and what is known of it. The entry is not to be changed.
+type ListedName struct {
+	Version string
+	Entry   *Entry
+}
+
+// listersOf finds the Listers in a store that may be made of tiers.
+func listersOf(s Store) []Lister {
+	if t, ok := s.(*tiered); ok {
+		return append(listersOf(t.fast), listersOf(t.slow)...)
+	}
+	if l, ok := s.(Lister); ok {
+		return []Lister{l}
+	}
+	return nil
+}
+
+// A dropper is a Store that can forget an image's things without I/O.
+type dropper interface {
+	drop(source, image string)
+}
+
 // keeperOf finds the Keeper in a store that may be made of tiers.
 func keeperOf(s Store) Keeper {
 	if t, ok := s.(*tiered); ok {

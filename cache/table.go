@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -55,14 +56,16 @@ type Keeper interface {
 // commits after 2: its lease is dead. L takes its lease after 2: it sees pending, and asks the origin. L
 // sees no pending, after 5: the file is gone.
 type Table struct {
-	keep Keeper // nil: memory only
-	max  int    // entries in one shard
+	keep Keeper                     // nil: memory only
+	drop func(source, image string) // removes an image's things from memory; nil where none are there
+	max  int                        // entries in one shard
 
 	gens    atomic.Pointer[Generations]
 	bumping sync.Mutex // held while gens is changed, kept and published, so that they never go back
 
-	failing sync.Mutex            // guards failed
+	failing sync.Mutex            // guards failed and lately
 	failed  map[imageKey]struct{} // purges that the Keeper could not promise, each pending until it can
+	lately  map[imageKey]struct{} // images that fell, and whose things are to be freed yet
 
 	seed    maphash.Seed
 	stripes []stripe
@@ -117,11 +120,15 @@ func NewTable(store Store, o *TableOptions) *Table {
 		stripes: make([]stripe, stripeCount),
 		shards:  make([]shard, shardCount),
 		failed:  make(map[imageKey]struct{}),
+		lately:  make(map[imageKey]struct{}),
 	}
 	for i := range t.shards {
 		t.shards[i].images = make(map[imageKey]*slot)
 	}
 	t.keep = keeperOf(store)
+	if d, ok := store.(dropper); ok {
+		t.drop = d.drop
+	}
 	if t.keep != nil {
 		t.gens.Store(t.keep.Generations())
 	} else {
@@ -161,12 +168,27 @@ func (l Lease) Alive() bool {
 		return false
 	}
 	g := l.table.gens.Load()
-	return g.Seq == l.gen || g.of(l.name.Source).last() <= l.gen
+	return g.Seq == l.gen || g.ofImage(l.name.Source, l.name.Image).last() <= l.gen
+}
+
+// purged reports whether a purge by a tag of e was accepted since the lease was taken. Until the answer has come, nobody
+// knows its tags.
+func (l Lease) purged(e *Entry) bool {
+	g := l.table.gens.Load()
+	if g.Tags <= l.gen {
+		return false
+	}
+	tags := e.tags
+	if tags == nil {
+		tags = tagMarks(e.Header)
+	}
+	return g.marked(l.name.Source, l.name.Image, tags).last() > l.gen
 }
 
 // flight tells apart fills that a purge came between: they must not be shared.
 func (l Lease) flight() string {
-	last := l.table.gens.Load().of(l.name.Source).last()
+	g := l.table.gens.Load()
+	last := max(g.ofImage(l.name.Source, l.name.Image).last(), g.Tags)
 	return fmt.Sprintf("%d.%d.%d.%d.%s%s", l.purges[0], l.purges[1], min(last, l.gen), len(l.name.Version), l.name.Version, l.name.Image)
 }
 
@@ -174,16 +196,36 @@ func (l Lease) flight() string {
 // from a copy on the way.
 func (l Lease) noCache() bool {
 	g := l.table.gens.Load()
-	return l.purges[0] > 0 && l.purges[1] > 0 || g.Images || g.purged(l.name.Source)
+	return l.purges[0] > 0 && l.purges[1] > 0 || g.Images || g.purged(l.name.Source, l.name.Image)
+}
+
+// Open takes a lease on n, and returns it with what is known of n, or nil. Where a purge of a folder or a tag is what there
+// is to know, it is carried out here for this image: other than after a purge of the source, its things
+// can be found otherwise.
+func (t *Table) Open(n Name) (Lease, *Entry) {
+	for {
+		l := t.Lease(n)
+		e, fallen := t.lookup(l)
+		if fallen == nil {
+			return l, e
+		}
+		_, _ = t.fell(n.Source, n.Image, fallen) // the Keeper counts and logs what it could not do
+	}
 }
 
 // Lookup returns what is known of l's name, or nil.
 func (t *Table) Lookup(l Lease) *Entry {
-	if e := t.inMemory(l); e != nil {
-		return e
+	e, _ := t.lookup(l)
+	return e
+}
+
+// lookup is Lookup, and gives the entry that a purge of its folder or its tags has deleted.
+func (t *Table) lookup(l Lease) (e, fallen *Entry) {
+	if e, fallen := t.inMemory(l); e != nil || fallen != nil {
+		return e, fallen
 	}
 	if t.keep == nil || l.stripe.pending.Load() != 0 {
-		return nil
+		return nil, nil
 	}
 	if e := t.keep.LoadName(l.name); e != nil {
 		if seq := t.gens.Load().Seq; e.gen > seq {
@@ -198,41 +240,43 @@ func (t *Table) Lookup(l Lease) *Entry {
 	return t.inMemory(l)
 }
 
-func (t *Table) inMemory(l Lease) *Entry {
-	e, x := t.read(l)
+func (t *Table) inMemory(l Lease) (e, fallen *Entry) {
+	e, fallen, x := t.read(l)
 	if e == nil || x <= e.stale {
-		return e
+		return e, fallen
 	}
 	l.shard.mu.Lock()
 	defer l.shard.mu.Unlock()
 	if s := l.shard.images[imageKey{l.name.Source, l.name.Image}]; s != nil && s.entries[l.name.Version] == e {
 		e = e.marked(x)
 		s.entries[l.name.Version] = e
-		return e
+		return e, nil
 	}
-	return e.marked(x)
+	return e.marked(x), nil
 }
 
 // read returns what is in memory of l's name, and what the generations demand of it.
-func (t *Table) read(l Lease) (*Entry, expiry) {
+func (t *Table) read(l Lease) (e, fallen *Entry, x expiry) {
 	l.shard.mu.RLock()
 	defer l.shard.mu.RUnlock()
 	s := l.shard.images[imageKey{l.name.Source, l.name.Image}]
 	if s == nil {
-		return nil, notExpired
+		return nil, nil, notExpired
 	}
-	e := s.entries[l.name.Version]
-	if e == nil {
-		return nil, notExpired
+	if e = s.entries[l.name.Version]; e == nil {
+		return nil, nil, notExpired
 	}
 	if !s.used.Load() {
 		s.used.Store(true)
 	}
-	gone, x := t.gens.Load().expiry(l.name.Source, e.gen)
-	if gone {
-		return nil, notExpired
+	gone, fell, x := t.gens.Load().expiry(l.name.Source, l.name.Image, e)
+	switch {
+	case gone:
+		return nil, nil, notExpired
+	case fell:
+		return nil, e, notExpired
 	}
-	return e, x
+	return e, nil, x
 }
 
 // marked returns e as a purge that keeps the bytes leaves it.
@@ -247,7 +291,7 @@ func (e *Entry) marked(x expiry) *Entry {
 // loaded or looked up keeps the generation of its own fetch.
 func (t *Table) Commit(l Lease, e *Entry) bool {
 	e.gen = l.gen
-	if !t.put(l, e, true) {
+	if l.purged(e) || !t.put(l, e, true) {
 		return false
 	}
 	if e.Status < 500 { // a failure of the origin is not worth keeping over a restart
@@ -297,17 +341,26 @@ func (t *Table) put(l Lease, e *Entry, replace bool) bool {
 	if !l.Alive() {
 		return false
 	}
+	if e.tags == nil {
+		e.tags = tagMarks(e.Header)
+	}
 	k := imageKey{l.name.Source, l.name.Image}
 	s := l.shard.images[k]
 	if s == nil {
 		s = &slot{entries: make(map[string]*Entry, 1)}
 		l.shard.images[k] = s
 	}
+	before := s.entries[l.name.Version]
 	switch {
-	case s.entries[l.name.Version] == nil:
+	case before == nil:
 		l.shard.count++
 	case !replace:
 		return false
+	case t.gens.Load().marked(l.name.Source, l.name.Image, before.tags).last() > e.gen:
+		return false // a tag that the image had, and has no more, was purged since e was asked for
+	case !e.OK():
+		// What fails, or is gone, is still the image that has these tags.
+		e.tags = slices.Concat(before.tags, e.tags)
 	}
 	s.entries[l.name.Version] = e
 	l.shard.evict(t.max, k, l.name.Version)
@@ -346,6 +399,12 @@ func (sh *shard) evict(most int, keep imageKey, version string) {
 // the Keeper durably. An error means that the Keeper could not promise it; memory has forgotten all the
 // same.
 func (t *Table) Purge(source, image string, mode Mode) error {
+	_, err := t.purge(source, image, mode, nil)
+	return err
+}
+
+// purge is Purge, of an image that has the entry only, where that is not nil. It reports whether it did.
+func (t *Table) purge(source, image string, mode Mode, only *Entry) (bool, error) {
 	if mode != Delete {
 		// What the Keeper alone knows must be in memory to be asked about: the Keeper is about to forget it.
 		t.Lookup(t.Lease(Name{Source: source, Image: image}))
@@ -353,10 +412,16 @@ func (t *Table) Purge(source, image string, mode Mode) error {
 	sh, st, second := t.place(source, image)
 	st.pending.Add(1)
 	sh.mu.Lock()
+	k := imageKey{source, image}
+	s := sh.images[k]
+	if only != nil && (s == nil || !s.has(only)) {
+		sh.mu.Unlock()
+		st.pending.Add(-1)
+		return false, nil
+	}
 	st.purges.Add(1)
 	second.Add(1)
-	k := imageKey{source, image}
-	if s := sh.images[k]; s != nil {
+	if s != nil {
 		if mode == Delete {
 			sh.count -= len(s.entries)
 			delete(sh.images, k)
@@ -370,14 +435,41 @@ func (t *Table) Purge(source, image string, mode Mode) error {
 
 	if t.keep == nil {
 		st.pending.Add(-1)
-		return nil
+		return true, nil
 	}
 	err := errors.Join(t.noteImagePurge(), t.keep.Hide(source, image, mode != Delete))
 	t.settle(k, st, err == nil)
 	if err != nil {
-		return fmt.Errorf("cache: %w", err)
+		return true, fmt.Errorf("cache: %w", err)
 	}
-	return nil
+	return true, nil
+}
+
+// fell purges an image that a purge of its folder or its tags has deleted, unless another has come before. It reports whether
+// it did.
+func (t *Table) fell(source, image string, fallen *Entry) (bool, error) {
+	did, err := t.purge(source, image, Delete, fallen)
+	if !did {
+		return false, nil
+	}
+	if t.drop != nil {
+		t.drop(source, image)
+	}
+	t.failing.Lock()
+	defer t.failing.Unlock()
+	if len(t.lately) < maxFailed { // what is beyond it is freed as room is needed
+		t.lately[imageKey{source, image}] = struct{}{}
+	}
+	return true, err
+}
+
+func (s *slot) has(e *Entry) bool {
+	for _, known := range s.entries {
+		if known == e {
+			return true
+		}
+	}
+	return false
 }
 
 // maxFailed bounds failed. Of what is beyond it, the stripe stays pending until a restart.
@@ -425,12 +517,23 @@ func (t *Table) noteImagePurge() error {
 // PurgeAll does to every name of a source, or to all where source is empty, what Purge does to one
 // image, in a time that does not depend on how many there are.
 func (t *Table) PurgeAll(source string, mode Mode) error {
+	return t.bump(func(g *Generations) *Generations { return g.with(source, mode) })
+}
+
+// PurgeSelection does to every image that s selects what Purge does to one, in a time that does not depend on
+// how many there are. What it makes unreachable is freed by Sweep.
+func (t *Table) PurgeSelection(s Selection, mode Mode) error {
+	return t.bump(func(g *Generations) *Generations { return g.withSelection(s, mode) })
+}
+
+// bump takes the next generation: in memory at once, and durably.
+func (t *Table) bump(next func(*Generations) *Generations) error {
 	t.bumping.Lock()
 	defer t.bumping.Unlock()
-	next := t.gens.Load().with(source, mode)
-	t.gens.Store(next)
+	g := next(t.gens.Load())
+	t.gens.Store(g)
 	if t.keep != nil {
-		if err := t.keep.SaveGenerations(next); err != nil {
+		if err := t.keep.SaveGenerations(g); err != nil {
 			return fmt.Errorf("cache: %w", err)
 		}
 	}
@@ -446,7 +549,7 @@ func (t *Table) Reclaim() {
 		g := t.gens.Load()
 		for k, s := range sh.images {
 			for v, e := range s.entries {
-				if gone, _ := g.expiry(k.source, e.gen); gone {
+				if gone, _, _ := g.expiry(k.source, k.image, e); gone {
 					delete(s.entries, v)
 					sh.count--
 				}
@@ -471,7 +574,7 @@ func (t *Table) Versions(source, image string) []string {
 	g := t.gens.Load()
 	vs := make([]string, 0, len(s.entries))
 	for v, e := range s.entries {
-		if gone, _ := g.expiry(source, e.gen); !gone {
+		if gone, fallen, _ := g.expiry(source, image, e); !gone && !fallen {
 			vs = append(vs, v)
 		}
 	}

@@ -127,6 +127,16 @@ func (t *tiered) Remove(ctx context.Context, source, image string) (Removed, err
 	return a, errors.Join(errA, errB)
 }
 
+// drop implements [dropper].
+func (t *tiered) drop(source, image string) {
+	t.forget(func(k Key) bool { return k.Source == source && k.Image == image })
+	for _, s := range []Store{t.fast, t.slow} {
+		if d, ok := s.(dropper); ok {
+			d.drop(source, image)
+		}
+	}
+}
+
 func (t *tiered) RemoveAll(ctx context.Context, source string) (Removed, error) {
 	t.forget(func(k Key) bool { return source == "" || k.Source == source })
 	a, errA := t.fast.RemoveAll(ctx, source)
@@ -164,6 +174,8 @@ func (k *tieredKeeper) Hide(source, image string, namesOnly bool) error {
 
 func (k *tieredKeeper) SaveGenerations(g *Generations) error {
 	before := k.Generations()
-	k.tiers.forget(func(k Key) bool { return g.Deleted(k.Source) > before.Deleted(k.Source) })
+	k.tiers.forget(func(k Key) bool {
+		return g.ofImage(k.Source, k.Image).Delete > before.ofImage(k.Source, k.Image).Delete
+	})
 	return k.Keeper.SaveGenerations(g)
 }

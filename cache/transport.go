@@ -142,12 +142,15 @@ type Result struct {
 	At    time.Time // when it was so
 
 	lease Lease
+	was   *Entry // what was known before, where that may have had tags that Entry has not; else nil
 	body  []byte // where this request brought it
 }
 
 // Alive reports whether no purge of the image was accepted since the request arrived. Bytes of a Result
 // that is not alive may be given to the request that waited for them, and must be kept by nobody.
-func (r *Result) Alive() bool { return r.lease.Alive() }
+func (r *Result) Alive() bool {
+	return r.lease.Alive() && !r.lease.purged(r.Entry) && (r.was == nil || !r.lease.purged(r.was))
+}
 
 // Keepable reports whether things made from r may be stored.
 func (r *Result) Keepable() bool { return !r.Entry.Freshness.NoStore && r.Alive() }
@@ -156,8 +159,7 @@ func (r *Result) Keepable() bool { return !r.Entry.Freshness.NoStore && r.Alive(
 // that is not 200 is a Result, not an error; errors are the context's, and panics of the origin's
 // RoundTripper.
 func (t *Transport) Fetch(ctx context.Context, image, version string) (*Result, error) {
-	lease := t.table.Lease(Name{t.opts.Source, image, version})
-	e := t.table.Lookup(lease)
+	lease, e := t.table.Open(Name{t.opts.Source, image, version})
 	if e == nil {
 		return t.fill(ctx, lease, nil, false)
 	}
@@ -179,13 +181,14 @@ func (t *Transport) Fetch(ctx context.Context, image, version string) (*Result, 
 
 // Refresh asks the origin now, fresh or not.
 func (t *Transport) Refresh(ctx context.Context, image, version string) (*Result, error) {
-	lease := t.table.Lease(Name{t.opts.Source, image, version})
-	return t.fill(ctx, lease, t.table.Lookup(lease), true)
+	lease, e := t.table.Open(Name{t.opts.Source, image, version})
+	return t.fill(ctx, lease, e, true)
 }
 
 // Known says what the table has of an image, without asking anybody. It may be nil.
 func (t *Transport) Known(image, version string) *Entry {
-	return t.table.Lookup(t.table.Lease(Name{t.opts.Source, image, version}))
+	_, e := t.table.Open(Name{t.opts.Source, image, version})
+	return e
 }
 
 // fill asks the origin, once for all who ask at a time; without always, only where that is still needed.
@@ -336,7 +339,7 @@ func (t *Transport) ask(ctx context.Context, lease Lease, old *Entry) (*Result, 
 	}
 	e.Freshness = freshnessOf(e.Status, e.Header, e.RequestTime, e.ResponseTime, &t.opts.Lifetime, t.opts.Targets)
 
-	res := &Result{Entry: e, How: how, At: e.ResponseTime, lease: lease, body: body}
+	res := &Result{Entry: e, How: how, At: e.ResponseTime, lease: lease, was: old, body: body}
 	if e.Freshness.NoStore {
 		res.How = FilledUnkept
 		t.spend(lease)
@@ -345,7 +348,7 @@ func (t *Transport) ask(ctx context.Context, lease Lease, old *Entry) (*Result, 
 	if body != nil {
 		// The bytes first, so that the name never points at what is not there yet.
 		n := lease.name
-		_ = t.store.Put(ctx, Key{n.Source, n.Image, Original, e.Digest}, &Thing{originalHeader(e.Header), body}, lease.Alive)
+		_ = t.store.Put(ctx, Key{n.Source, n.Image, Original, e.Digest}, &Thing{originalHeader(e.Header), body}, res.Alive)
 	}
 	t.table.Commit(lease, e)
 	return res, nil
@@ -526,7 +529,7 @@ func (t *Transport) Supersede(ctx context.Context, r *Result) (Removed, error) {
 			removed.Originals--
 			removed.Bytes = max(0, removed.Bytes-int64(len(keep.Body)))
 		}
-		_ = t.store.Put(ctx, key, keep, r.lease.Alive)
+		_ = t.store.Put(ctx, key, keep, r.Alive)
 	}
 	if r.Keepable() && r.Entry.Status < 500 {
 		t.table.save(r.lease, r.Entry)

@@ -1,0 +1,72 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// List implements [Lister], by reading the names in every folder. It takes some tens of microseconds for each image.
+func (d *Disk) List(ctx context.Context, source string, visit func(source, image string, names []ListedName) error) error {
+	done, open := d.use()
+	if !open {
+		return errClosed
+	}
+	defer done()
+	epoch := filepath.Join(d.dir, d.epoch)
+	folders, err := d.fs.list(epoch)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		d.fault("listing", err)
+		return err
+	}
+	inUse := generationsFile{Epoch: d.epoch, Generations: *d.gens.Load()}
+	for _, f := range folders {
+		if hash, _, _ := strings.Cut(f.Name(), "."); source != "" && hash != hash16(source) || !inUse.current(d.epoch, f.Name()) {
+			continue
+		}
+		for _, shard := range d.listed(filepath.Join(epoch, f.Name())) {
+			for _, image := range d.listed(filepath.Join(epoch, f.Name(), shard.Name())) {
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				source, name, names := d.listFolder(filepath.Join(epoch, f.Name(), shard.Name(), image.Name()))
+				if source == "" {
+					continue
+				}
+				if err := visit(source, name, names); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// listFolder says whose a folder is, and reads the names in it. Where it has none, a thing tells whose it is.
+func (d *Disk) listFolder(folder string) (source, image string, names []ListedName) {
+	files := d.listed(folder)
+	slices.SortFunc(files, func(a, b fs.DirEntry) int { return strings.Compare(b.Name(), a.Name()) }) // names first
+	for _, f := range files {
+		isName := strings.HasPrefix(f.Name(), "n-")
+		if isTemp(f.Name()) || !isName && source != "" {
+			continue
+		}
+		data, err := d.fs.read(filepath.Join(folder, f.Name()), 0)
+		if err != nil {
+			continue // it went meanwhile, or cannot be read now: then neither can it be served
+		}
+		var h fileHeader
+		if _, err := decodeEntry(data, &h); err != nil || h.File != f.Name() {
+			continue // whoever asks for it removes it
+		}
+		source, image = h.Source, h.Image
+		if isName && h.Entry != nil {
+			h.Entry.Header = h.Header
+			names = append(names, ListedName{h.Version, h.Entry})
+		}
+	}
+	return source, image, names
+}
