@@ -40,7 +40,8 @@ const maxAPIBody = 1 << 20
 //
 // It answers, in JSON:
 //
-//	POST /api/v1/purges             {"scope":"original","paths":["/photos/cat.jpg"],"mode":"delete"} or
+//	POST /api/v1/purges             {"scope":"original","paths":["/photos/cat.jpg"],"mode":"delete"},
+//	                                {"scope":"prefix","paths":["/photos/2026/"]}, {"scope":"tag","tags":["product-17"]} or
 //	                                {"scope":"all","source":"photos"}: 202 with the job
 //	GET  /api/v1/purges?cursor=…    {"purges":[…],"next":"…"}, newest first; limit=… sets how many
 //	GET  /api/v1/purges/{id}        the job

@@ -494,6 +494,24 @@ func (h *Handler) Purge(ctx context.Context, paths []string, o *purge.Options) (
 	return h.submit(ctx, purge.Request{Scope: purge.Original, Paths: paths, Source: o.Source, Mode: o.Mode, Tenant: o.Tenant}, o.OnStatus)
 }
 
+// PurgeFolders invalidates all images in folders, at any depth, in a time that does not depend on how many there are. Each
+// folder is /source/folder/, as [purge.CleanFolder] has it. See [Handler.Purge].
+func (h *Handler) PurgeFolders(ctx context.Context, folders []string, o *purge.Options) (*purge.Job, error) {
+	if o == nil {
+		o = new(purge.Options)
+	}
+	return h.submit(ctx, purge.Request{Scope: purge.Prefix, Paths: folders, Source: o.Source, Mode: o.Mode, Tenant: o.Tenant}, o.OnStatus)
+}
+
+// PurgeTags invalidates all images that their origin has given one of the tags, in any of the fields of [cache.TagsOf], in a
+// time that does not depend on how many there are. See [Handler.Purge].
+func (h *Handler) PurgeTags(ctx context.Context, tags []string, o *purge.Options) (*purge.Job, error) {
+	if o == nil {
+		o = new(purge.Options)
+	}
+	return h.submit(ctx, purge.Request{Scope: purge.Tag, Tags: tags, Source: o.Source, Mode: o.Mode, Tenant: o.Tenant}, o.OnStatus)
+}
+
 // PurgeAll invalidates everything, or everything of one source if o says so, in a time that does not
 // depend on how much that is. See [Handler.Purge].
 func (h *Handler) PurgeAll(ctx context.Context, o *purge.Options) (*purge.Job, error) {

@@ -44,6 +44,13 @@ func (t *target) Accept(_ context.Context, r purge.Request) error {
 		}
 		return t.h.table.PurgeAll(r.Source, mode)
 	}
+	if r.Scope != purge.Original {
+		s, err := t.selection(r.Paths, r.Tags)
+		if err != nil {
+			return err
+		}
+		return t.h.table.PurgeSelection(s, mode)
+	}
 	// All or nothing, as far as that can be known beforehand.
 	for _, path := range r.Paths {
 		if _, _, err := t.find(path); err != nil {
@@ -83,6 +90,19 @@ func (t *target) find(path string) (s *source, image string, err error) {
 		return nil, "", &purge.PathError{Path: path, Reason: fmt.Sprintf("names a source, %q, that does not exist here", name)}
 	}
 	return s, "/" + image, nil
+}
+
+// selection says which images are in folders, and have tags.
+func (t *target) selection(folders, tags []string) (cache.Selection, error) {
+	s := cache.Selection{Tags: tags}
+	for _, f := range folders {
+		name, path, _ := strings.Cut(f[1:], "/")
+		if t.h.sources[name] == nil {
+			return s, &purge.PathError{Path: f, Reason: fmt.Sprintf("names a source, %q, that does not exist here", name)}
+		}
+		s.Folders = append(s.Folders, cache.Folder{Source: name, Path: "/" + path})
+	}
+	return s, nil
 }
 
 // maxNoted bounds how many images are remembered. What was forgotten counts as absent: nothing is kept
@@ -162,15 +182,39 @@ func (t *target) PurgePath(ctx context.Context, path string, mode purge.Mode) (p
 
 // PurgeAll implements [purge.Target].
 func (t *target) PurgeAll(ctx context.Context, source string, mode purge.Mode) (purge.PathResult, error) {
-	switch mode { // with the bytes kept, every image is asked about as it is asked for
-	case purge.Revalidate:
-		return purge.PathResult{Outcome: purge.Marked}, nil
-	case purge.Stale:
-		return purge.PathResult{Outcome: purge.Staled}, nil
+	if mode != purge.Delete {
+		return kept(mode), nil
 	}
 	t.h.table.Reclaim()
 	removed, err := t.h.store.RemoveAll(ctx, source)
 	return counts("", removed), err
+}
+
+// PurgeSelection implements [purge.Selector].
+func (t *target) PurgeSelection(ctx context.Context, scope purge.Scope, name string, mode purge.Mode) (purge.PathResult, error) {
+	if mode != purge.Delete {
+		return kept(mode), nil
+	}
+	var folders, tags []string
+	if scope == purge.Tag {
+		tags = []string{name}
+	} else {
+		folders = []string{name}
+	}
+	s, err := t.selection(folders, tags)
+	if err != nil {
+		return purge.PathResult{}, err
+	}
+	removed, err := t.h.table.Sweep(ctx, t.h.store, s)
+	return counts("", removed), err
+}
+
+// kept is what becomes of many images whose bytes stay: each is asked about as it is asked for.
+func kept(mode purge.Mode) purge.PathResult {
+	if mode == purge.Stale {
+		return purge.PathResult{Outcome: purge.Staled}
+	}
+	return purge.PathResult{Outcome: purge.Marked}
 }
 
 func counts(o purge.Outcome, r cache.Removed) purge.PathResult {

@@ -87,7 +87,7 @@ func (w *sweep) visit(source, image string, names []ListedName) error {
 }
 
 func (w *sweep) fell(source, image string, e *Entry) error {
-	if _, err := w.t.fell(source, image, e); err != nil {
+	if _, err := w.t.purge(source, image, Delete, e); err != nil {
 		return err
 	}
 	return w.free(source, image)

@@ -242,6 +242,11 @@ func TestPurgeEndsFills(t *testing.T) {
 			[]Name{cat, {"s", "/cat", "v"}}, []Name{{"t", "/cat", ""}, {"s", "APART", ""}}},
 		{"of a source", func(t *tableTest, m Mode) { t.purgeAll("s", m) },
 			[]Name{cat, {"s", "/cat", "v"}, {"s", "/dog", ""}}, []Name{{"t", "/cat", ""}, {"", "/cat", ""}}},
+		{"of a folder", func(t *tableTest, m Mode) {
+			if err := t.table.PurgeSelection(Selection{Folders: []Folder{{"s", "/f/"}}}, m); err != nil {
+				t.Fatal(err)
+			}
+		}, []Name{{"s", "/f/cat", ""}, {"s", "/f/g/cat", "v"}}, []Name{cat, {"s", "/f", ""}, {"t", "/f/cat", ""}}},
 		{"of everything", func(t *tableTest, m Mode) { t.purgeAll("", m) },
 			[]Name{cat, {"t", "/cat", ""}, {"", "/cat", ""}}, nil},
 	}

@@ -3,6 +3,7 @@ package purge
 import (
 	"context"
 	"errors"
+	"fmt"
 )
 
 // Why a call was refused, to be compared with errors.Is.
@@ -34,11 +35,15 @@ func (e *codedError) Code() string  { return e.code }
 
 // A RequestError says which part of a request was refused, and why.
 type RequestError struct {
-	Field  string // as in JSON: "scope", "paths", "source", "mode", "tenant", "cursor"
+	Field  string // as in JSON: "scope", "paths", "tags", "source", "mode", "tenant", "cursor"
 	Reason string // what is wrong with it, as a predicate
 }
 
 func (e *RequestError) Error() string { return e.Field + " " + e.Reason }
+
+func errNoSelector(s Scope) error {
+	return &RequestError{"scope", fmt.Sprintf("is %q, which cannot be purged here", s)}
+}
 
 // Code returns "invalid_request".
 func (e *RequestError) Code() string { return "invalid_request" }

@@ -54,7 +54,7 @@ func (a *attempt) end(r Record) {
 // history, and per path the result in a few snapshots and a reason.
 func jobBytes(r Request) int64 {
 	n := 4 << 10
-	for _, p := range r.Paths {
+	for _, p := range r.names() {
 		n += 512 + len(p)
 	}
 	return int64(n)
@@ -76,7 +76,7 @@ func newJob(s *Service, id string, r Request, now time.Time, onStatus func(Event
 			Attempt: 1,
 		},
 	}
-	paths := r.Paths
+	paths := r.names()
 	if r.Scope == All {
 		paths = []string{"/*"}
 		if r.Source != "" {
@@ -268,17 +268,27 @@ func (s *Service) flush(j *Job, i int, last bool) bool {
 	s.mu.Unlock()
 
 	limit := s.o.PathTimeout
-	if scope == All {
+	if scope != Original {
 		limit = s.o.AllTimeout
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, limit)
 	defer cancel()
 	var res PathResult
 	var err error
-	if scope == All {
+	switch scope {
+	case All:
 		err = s.guard("PurgeAll", func() (err error) { res, err = s.target.PurgeAll(ctx, source, mode); return })
-	} else {
+	case Original:
 		err = s.guard("PurgePath", func() (err error) { res, err = s.target.PurgePath(ctx, path, mode); return })
+	default:
+		err = s.guard("PurgeSelection", func() (err error) {
+			t, ok := s.target.(Selector)
+			if !ok {
+				return Permanent(errNoSelector(scope)) // the log is of a target that was one
+			}
+			res, err = t.PurgeSelection(ctx, scope, path, mode)
+			return err
+		})
 	}
 	var why string
 	if err != nil {

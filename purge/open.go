@@ -118,7 +118,7 @@ func (s *Service) acceptAgain(ctx context.Context, k kept) (*Job, error) {
 
 // restore makes a job of what the log has of it.
 func (s *Service) restore(k kept) *Job {
-	j := newJob(s, k.Record.ID, Request{Paths: k.Record.paths()}, k.Record.Date, nil)
+	j := newJob(s, k.Record.ID, Request{Scope: Original, Paths: k.Record.paths()}, k.Record.Date, nil)
 	j.rec, j.seq = k.Record, k.Seq
 	if j.rec.State.Final() {
 		j.attempt.end(j.snapshot())
@@ -129,11 +129,16 @@ func (s *Service) restore(k kept) *Job {
 // request returns the purge that j is, as far as it is left to do. s.mu is held, or nobody else has j.
 func (j *Job) request() Request {
 	r := Request{Scope: j.rec.Scope, Source: j.rec.Source, Mode: j.rec.Mode, Tenant: j.rec.Tenant}
-	if r.Scope == Original {
-		for _, p := range j.rec.Paths {
-			if !p.State.Final() {
-				r.Paths = append(r.Paths, p.Path)
-			}
+	if r.Scope == All {
+		return r
+	}
+	for _, p := range j.rec.Paths {
+		switch {
+		case p.State.Final():
+		case r.Scope == Tag:
+			r.Tags = append(r.Tags, p.Path)
+		default:
+			r.Paths = append(r.Paths, p.Path)
 		}
 	}
 	return r

@@ -11,7 +11,10 @@ import (
 const MaxPath = 2048
 
 // exampleForm is the right form where none can be made from what was given.
-const exampleForm = "/source/image.jpg"
+const (
+	exampleForm   = "/source/image.jpg"
+	exampleFolder = "/source/folder/"
+)
 
 // A PathError says why a path was refused.
 type PathError struct {
@@ -41,6 +44,29 @@ func CleanPath(p string) (string, error) {
 		return "", refuse(p, fault)
 	}
 	return clean, nil
+}
+
+// CleanFolder returns the one clean form of a folder, "/source/folder/", which stands for all images below it, at
+// any depth. It is refused where it could be no [CleanPath] of an image, but that it may end in a slash, and
+// where it is a whole source. "/photos/a" and "/photos/a/" are the same: never "/photos/ab", nor an image "/photos/a".
+func CleanFolder(p string) (string, error) {
+	within := strings.TrimSuffix(p, "/")
+	clean, fault := decodePath(within)
+	switch {
+	case fault == "":
+		if strings.HasSuffix(clean, "/*") {
+			return "", &PathError{Path: p, Reason: "ends in a wildcard, where a folder needs none", Want: EscapePath(strings.TrimSuffix(clean, "*"))}
+		}
+		return clean + "/", nil
+	case len(within) > 1 && within[0] == '/' && strings.Count(within, "/") == 1 && sourceFault(within[1:]) == "":
+		return "", &PathError{Path: p, Reason: fmt.Sprintf(`is a whole source, which is purged with scope "all" and source %q`, within[1:])}
+	}
+	err := refuse(within, fault)
+	err.Path = p
+	if err.Want = strings.TrimSuffix(err.Want, "/") + "/"; err.Want == exampleForm+"/" {
+		err.Want = exampleFolder
+	}
+	return "", err
 }
 
 // ParsePath takes the path of an image, as it stands in a URL and in a purge,

@@ -155,3 +155,30 @@ func FuzzParsePath(f *testing.F) {
 		}
 	})
 }
+
+func TestCleanFolder(t *testing.T) {
+	for _, tt := range []struct{ folder, want string }{
+		{"/photos/2026", "/photos/2026/"},
+		{"/photos/2026/", "/photos/2026/"},
+		{"/photos/2026/a%20b/", "/photos/2026/a b/"},
+	} {
+		if got, err := CleanFolder(tt.folder); got != tt.want || err != nil {
+			t.Errorf("%q is %q, %v; want %q", tt.folder, got, err, tt.want)
+		}
+	}
+	for _, tt := range []struct{ folder, want string }{
+		{"", `path "" is empty; the right form is "/source/folder/"`},
+		{"/", `path "/" is empty; the right form is "/source/folder/"`},
+		{"//", `path "//" has an empty segment; the right form is "/source/folder/"`},
+		{"/photos/", `path "/photos/" is a whole source, which is purged with scope "all" and source "photos"`},
+		{"/photos/a/*", `path "/photos/a/*" ends in a wildcard, where a folder needs none; the right form is "/photos/a/"`},
+		{"/photos/a//", `path "/photos/a//" ends in a slash; the right form is "/source/folder/"`},
+		{"/photos/../a/", `path "/photos/../a/" has the segment ".."; the right form is "/source/folder/"`},
+		{"cdn.example.com/photos/a/b/", `path "cdn.example.com/photos/a/b/" has a host, and no leading slash; the right form is "/photos/a/b/"`},
+		{"/photos/a?w=1", `path "/photos/a?w=1" has a query; the right form is "/photos/a/"`},
+	} {
+		if got, err := CleanFolder(tt.folder); err == nil || err.Error() != tt.want {
+			t.Errorf("%q is %q:\ngot  %v\nwant %s", tt.folder, got, err, tt.want)
+		}
+	}
+}

@@ -72,6 +72,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -100,6 +101,12 @@ const (
 
 	// All is everything, or everything of one source.
 	All Scope = "all"
+
+	// Prefix is all images in the listed folders, at any depth.
+	Prefix Scope = "prefix"
+
+	// Tag is all images that their origin has given one of the listed tags.
+	Tag Scope = "tag"
 )
 
 // A State is how far a job, or one path of it, has come.
@@ -151,7 +158,7 @@ type Options struct {
 	Tenant string
 
 	// Source narrows a purge of everything to one source. Zero means every
-	// source. It has no meaning where paths are listed, and is refused there.
+	// source. It has no meaning where paths or tags are listed, and is refused there.
 	Source string
 
 	// OnStatus is called with every state the job reaches, in order, one call
@@ -168,8 +175,13 @@ type Request struct {
 	Scope Scope `json:"scope"`
 
 	// Paths are the images to purge with scope Original, at least one, each
-	// in the form that [CleanPath] takes. A path given twice is purged once.
+	// in the form that [CleanPath] takes, and with scope Prefix the folders, each in
+	// the form that [CleanFolder] takes. A path given twice is purged once.
 	Paths []string `json:"paths,omitempty"`
+
+	// Tags are the tags to purge with scope Tag, at least one, each of up to 1,024 bytes of UTF-8 without
+	// white space, commas and control characters. They tell cases apart.
+	Tags []string `json:"tags,omitempty"`
 
 	// Source is the one source to purge with scope All. Zero means everything.
 	Source string `json:"source,omitempty"`
@@ -219,6 +231,20 @@ type Target interface {
 	PurgeAll(ctx context.Context, source string, mode Mode) (PathResult, error)
 }
 
+// A Selector is a [Target] that can purge folders and tags. Where a Target is none, such
+// purges are refused.
+type Selector interface {
+	Target
+
+	// PurgeSelection does for one folder (scope Prefix) or one tag (scope Tag) what Accept left to do: it
+	// removes what that has made unreachable, and says what became of it. A folder is clean, as
+	// [CleanFolder] returns it. Its result is as PurgePath's.
+	PurgeSelection(ctx context.Context, scope Scope, name string, mode Mode) (PathResult, error)
+}
+
+// maxTag is the longest tag, in bytes: what Cloudflare's API takes.
+const maxTag = 1024
+
 // maxTenant is the longest name of a tenant, in bytes.
 const maxTenant = 128
 
@@ -247,6 +273,9 @@ func (r Request) check(maxPaths int) (Request, error) {
 		if len(r.Paths) > 0 {
 			return r, &RequestError{"paths", `goes with scope "original", and the scope is "all"`}
 		}
+		if len(r.Tags) > 0 {
+			return r, &RequestError{"tags", `goes with scope "tag", and the scope is "all"`}
+		}
 		if r.Source != "" {
 			if fault := sourceFault(r.Source); fault != "" {
 				return r, &RequestError{"source", fmt.Sprintf("is %q, which %s; it is a name, such as %q", clip(r.Source), fault, "photos")}
@@ -254,34 +283,81 @@ func (r Request) check(maxPaths int) (Request, error) {
 		}
 		r.Paths = nil
 		return r, nil
-	case Original:
+	case Original, Prefix, Tag:
 	default:
-		return r, &RequestError{"scope", fmt.Sprintf("is %q; it may be %q or %q", clip(string(r.Scope)), Original, All)}
+		return r, &RequestError{"scope", fmt.Sprintf("is %q; it may be %q, %q, %q or %q", clip(string(r.Scope)), Original, Prefix, Tag, All)}
 	}
 
 	if r.Source != "" {
-		return r, &RequestError{"source", `goes with scope "all", and the scope is "original"`}
+		return r, &RequestError{"source", fmt.Sprintf(`goes with scope "all", and the scope is %q`, r.Scope)}
 	}
-	if len(r.Paths) == 0 {
-		return r, &RequestError{"paths", fmt.Sprintf("is empty; list at least one path, such as %q", exampleForm)}
-	}
-	// Grown as paths are accepted, so that a list that is refused costs little.
-	var paths []string
-	seen := make(map[string]bool)
-	for _, p := range r.Paths {
-		clean, err := CleanPath(p)
-		if err != nil {
-			return r, err
+	var err error
+	if r.Scope == Tag {
+		if len(r.Paths) > 0 {
+			return r, &RequestError{"paths", `goes with the scopes "original" and "prefix", and the scope is "tag"`}
 		}
-		if seen[clean] {
+		r.Tags, err = distinct("tags", r.Tags, "product-17", maxPaths, cleanTag)
+		return r, err
+	}
+	if len(r.Tags) > 0 {
+		return r, &RequestError{"tags", fmt.Sprintf(`goes with scope "tag", and the scope is %q`, r.Scope)}
+	}
+	if r.Scope == Prefix {
+		r.Paths, err = distinct("paths", r.Paths, exampleFolder, maxPaths, CleanFolder)
+	} else {
+		r.Paths, err = distinct("paths", r.Paths, exampleForm, maxPaths, CleanPath)
+	}
+	return r, err
+}
+
+// names are what r lists: paths or tags.
+func (r Request) names() []string {
+	if r.Scope == Tag {
+		return r.Tags
+	}
+	return r.Paths
+}
+
+// distinct returns the clean forms of names, each once.
+func distinct(field string, names []string, example string, most int, clean func(string) (string, error)) ([]string, error) {
+	if len(names) == 0 {
+		return nil, &RequestError{field, fmt.Sprintf("is empty; list at least one, such as %q", example)}
+	}
+	// Grown as names are accepted, so that a list that is refused costs little.
+	var all []string
+	seen := make(map[string]bool)
+	for _, n := range names {
+		n, err := clean(n)
+		if err != nil {
+			return nil, err
+		}
+		if seen[n] {
 			continue
 		}
-		if len(paths) == maxPaths {
-			return r, &RequestError{"paths", fmt.Sprintf("lists more than %d paths; make it several purges", maxPaths)}
+		if len(all) == most {
+			return nil, &RequestError{field, fmt.Sprintf("lists more than %d; make it several purges", most)}
 		}
-		seen[clean] = true
-		paths = append(paths, clean)
+		seen[n] = true
+		all = append(all, n)
 	}
-	r.Paths = paths
-	return r, nil
+	return all, nil
+}
+
+// cleanTag returns t, or what is wrong with it.
+func cleanTag(t string) (string, error) {
+	fault := ""
+	switch {
+	case t == "":
+		fault = "has an empty tag"
+	case len(t) > maxTag:
+		fault = fmt.Sprintf("has a tag of %d bytes; it may have %d", len(t), maxTag)
+	case !utf8.ValidString(t):
+		fault = fmt.Sprintf("has the tag %q, which is not UTF-8", clip(t))
+	case strings.ContainsFunc(t, func(r rune) bool { return r == ',' || unicode.IsSpace(r) || isControl(r) }):
+		fault = fmt.Sprintf("has the tag %q, with a comma, white space or a control character in it, which no origin can send", clip(t))
+	}
+	if fault != "" {
+		return "", &RequestError{"tags", fault}
+	}
+	return t, nil
 }

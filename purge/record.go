@@ -20,7 +20,7 @@ type Record struct {
 	Attempt int       `json:"attempt"` // 1, and one more with every retry
 	State   State     `json:"state"`
 
-	// Paths has a result for each distinct path, in the order of the
+	// Paths has a result for each distinct path, folder or tag, in the order of the
 	// request. With scope All it has one, for the path "/*" or "/source/*".
 	Paths []PathResult `json:"paths"`
 
@@ -34,7 +34,7 @@ type Record struct {
 
 // A PathResult is what became of one path.
 type PathResult struct {
-	Path    string  `json:"path"`    // clean, see CleanPath
+	Path    string  `json:"path"`    // clean, see CleanPath and CleanFolder; with scope Tag, the tag
 	State   State   `json:"state"`   // Received, FlushingServers, Done, Error or Expired
 	Outcome Outcome `json:"outcome"` // empty until the state is final
 	Reason  string  `json:"reason"`  // why it failed, or fails at present; one line
@@ -100,6 +100,12 @@ func (e Event) String() string {
 		fmt.Fprintf(&b, " %s all of %q", r.Mode, r.Source)
 	case r.Scope == All:
 		fmt.Fprintf(&b, " %s all", r.Mode)
+	case r.Scope == Tag && len(r.Paths) == 1:
+		fmt.Fprintf(&b, " %s tag %q", r.Mode, r.Paths[0].Path)
+	case r.Scope == Tag:
+		fmt.Fprintf(&b, " %s %d tags", r.Mode, len(r.Paths))
+	case r.Scope == Prefix && len(r.Paths) > 1:
+		fmt.Fprintf(&b, " %s %d folders", r.Mode, len(r.Paths))
 	case len(r.Paths) == 1:
 		fmt.Fprintf(&b, " %s %q", r.Mode, r.Paths[0].Path)
 	case len(r.Paths) > 1:

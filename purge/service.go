@@ -21,7 +21,7 @@ type ServiceOptions struct {
 	// is refused with ErrBusy. Zero means 1,000.
 	MaxQueued int
 
-	// MaxPaths is the most distinct paths in one job. Zero means 1,000.
+	// MaxPaths is the most distinct paths or tags in one job. Zero means 1,000.
 	MaxPaths int
 
 	// Limits says what a tenant may ask for, beside the limits here. It is called with the
@@ -61,7 +61,7 @@ type ServiceOptions struct {
 	// Zero means a minute.
 	PathTimeout time.Duration
 
-	// AllTimeout is the longest one call of PurgeAll may take. Zero means an hour.
+	// AllTimeout is the longest one call of PurgeAll or PurgeSelection may take. Zero means an hour.
 	AllTimeout time.Duration
 
 	// MaxCallbacks is the most callbacks that run at once. Where so many do not
@@ -209,9 +209,12 @@ func (s *Service) Submit(ctx context.Context, r Request, onStatus func(Event)) (
 	if err != nil {
 		return nil, err
 	}
+	if _, ok := s.target.(Selector); !ok && (r.Scope == Prefix || r.Scope == Tag) {
+		return nil, errNoSelector(r.Scope)
+	}
 
 	limits := s.limits(r.Tenant)
-	if limits.MaxPaths > 0 && len(r.Paths) > limits.MaxPaths {
+	if limits.MaxPaths > 0 && len(r.names()) > limits.MaxPaths {
 		return nil, &LimitError{Tenant: r.Tenant, Limit: "MaxPaths", Most: float64(limits.MaxPaths)}
 	}
 

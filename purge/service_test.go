@@ -194,6 +194,78 @@ func TestStatesInOrder(t *testing.T) {
 	}
 }
 
+// A selecting target can purge folders and tags.
+type selecting struct {
+	fake
+	asked func(scope Scope, name string, mode Mode)
+}
+
+func (f *selecting) PurgeSelection(_ context.Context, scope Scope, name string, mode Mode) (PathResult, error) {
+	f.asked(scope, name, mode)
+	return PathResult{Originals: 2}, nil
+}
+
+func TestFoldersAndTags(t *testing.T) {
+	var mu sync.Mutex
+	var accepted, asked []string
+	target := &selecting{}
+	target.accept = func(_ context.Context, r Request) error {
+		accepted = append(accepted, fmt.Sprintf("%s %s %s %s", r.Scope, r.Mode, r.Paths, r.Tags))
+		return nil
+	}
+	target.asked = func(s Scope, name string, m Mode) {
+		mu.Lock()
+		defer mu.Unlock()
+		asked = append(asked, fmt.Sprintf("%s %s %s", s, m, name))
+	}
+	bubble(t, target, nil, func(t *testing.T, s *Service) {
+		for _, r := range []Request{
+			{Scope: Prefix, Paths: []string{"/photos/a", "/photos/a/", "/photos/%62/"}},
+			{Scope: Tag, Tags: []string{"x", "y", "x"}, Mode: Stale},
+		} {
+			j, err := s.Submit(t.Context(), r, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rec := wait(t, j)
+			if rec.State != Done || len(rec.Paths) != 2 || rec.Paths[1].Originals != 2 {
+				t.Errorf("%+v", rec)
+			}
+		}
+		if want := []string{"prefix delete [/photos/a/ /photos/b/] []", "tag stale [] [x y]"}; !slices.Equal(accepted, want) {
+			t.Errorf("accepted %q, want %q", accepted, want)
+		}
+		if want := []string{"prefix delete /photos/a/", "prefix delete /photos/b/", "tag stale x", "tag stale y"}; !slices.Equal(asked, want) {
+			t.Errorf("asked %q, want %q", asked, want)
+		}
+		for _, tt := range []struct {
+			r    Request
+			text string
+		}{
+			{Request{Scope: Prefix}, `paths is empty; list at least one, such as "/source/folder/"`},
+			{Request{Scope: Tag}, `tags is empty; list at least one, such as "product-17"`},
+			{Request{Scope: Tag, Tags: []string{"a"}, Paths: []string{"/p/a"}}, `paths goes with the scopes "original" and "prefix", and the scope is "tag"`},
+			{Request{Scope: Prefix, Tags: []string{"a"}, Paths: []string{"/p/a"}}, `tags goes with scope "tag", and the scope is "prefix"`},
+			{Request{Scope: All, Tags: []string{"a"}}, `tags goes with scope "tag", and the scope is "all"`},
+			{Request{Scope: Tag, Source: "photos", Tags: []string{"a"}}, `source goes with scope "all", and the scope is "tag"`},
+			{Request{Scope: Tag, Tags: []string{""}}, `tags has an empty tag`},
+			{Request{Scope: Tag, Tags: []string{"a b"}}, `tags has the tag "a b", with a comma, white space or a control character in it, which no origin can send`},
+			{Request{Scope: Tag, Tags: []string{"a\xff"}}, `tags has the tag "a\xff", which is not UTF-8`},
+			{Request{Scope: Tag, Tags: []string{strings.Repeat("a", 1025)}}, `tags has a tag of 1025 bytes; it may have 1024`},
+		} {
+			if _, err := s.Submit(t.Context(), tt.r, nil); err == nil || err.Error() != tt.text {
+				t.Errorf("%+v:\ngot  %v\nwant %s", tt.r, err, tt.text)
+			}
+		}
+	})
+	bubble(t, &fake{}, nil, func(t *testing.T, s *Service) {
+		_, err := s.Submit(t.Context(), Request{Scope: Tag, Tags: []string{"x"}}, nil)
+		if err == nil || err.Error() != `scope is "tag", which cannot be purged here` {
+			t.Error(err)
+		}
+	})
+}
+
 func TestRefusedRequest(t *testing.T) {
 	var accepted atomic.Int32
 	target := &fake{accept: func(_ context.Context, r Request) error {
@@ -215,8 +287,8 @@ func TestRefusedRequest(t *testing.T) {
 			code, text string
 			accepts    int32
 		}{
-			{Request{}, "invalid_request", `paths is empty; list at least one path, such as "/source/image.jpg"`, 0},
-			{Request{Scope: "some"}, "invalid_request", `scope is "some"; it may be "original" or "all"`, 0},
+			{Request{}, "invalid_request", `paths is empty; list at least one, such as "/source/image.jpg"`, 0},
+			{Request{Scope: "some"}, "invalid_request", `scope is "some"; it may be "original", "prefix", "tag" or "all"`, 0},
 			{Request{Mode: "hard", Paths: many(1)}, "invalid_request", `mode is "hard"; it may be "delete", "revalidate" or "stale"`, 0},
 			{Request{Source: "photos", Paths: many(1)}, "invalid_request", `source goes with scope "all", and the scope is "original"`, 0},
 			{Request{Scope: All, Paths: many(1)}, "invalid_request", `paths goes with scope "original", and the scope is "all"`, 0},
@@ -226,7 +298,7 @@ func TestRefusedRequest(t *testing.T) {
 			{Request{Scope: All, Source: strings.Repeat("x", MaxPath+1)}, "invalid_request", `source is "` + strings.Repeat("x", 256) + `…", which has more than 2048 bytes; it is a name, such as "photos"`, 0},
 			{Request{Tenant: strings.Repeat("x", 129), Paths: many(1)}, "invalid_request", "tenant has 129 bytes; it may have 128", 0},
 			{Request{Tenant: "a\nb", Paths: many(1)}, "invalid_request", "tenant has bytes that are no text", 0},
-			{Request{Paths: many(4)}, "invalid_request", "paths lists more than 3 paths; make it several purges", 0},
+			{Request{Paths: many(4)}, "invalid_request", "paths lists more than 3; make it several purges", 0},
 			{Request{Paths: []string{"/photos/a.jpg", "/photos/b.jpg?w=1"}}, "invalid_path", `path "/photos/b.jpg?w=1" has a query; the right form is "/photos/b.jpg"`, 0},
 			{Request{Scope: All, Source: "nowhere"}, "invalid_request", "source is not one of ours", 1},
 			{Request{Paths: append(many(3), many(3)...)}, "internal", "purge: not accepted: the disk is full", 1},

@@ -17,11 +17,12 @@ import (
 
 // purgePaths asks a server to purge, and follows the job to its end.
 func purgePaths(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	f := newFlags("purge", "-server URL -key KEY PATH…|-all", stderr)
+	f := newFlags("purge", "-server URL -key KEY PATH…|FOLDER/…|-tag TAG…|-all", stderr)
 	server := f.String("server", "http://127.0.0.1:8080", "base `URL` of the server")
 	key := f.String("key", "", "`key` of its API")
 	keyFile := f.String("key-file", "", "`file` that holds the key")
 	all := f.Bool("all", false, "purge everything, or all of -source")
+	tags := f.Bool("tag", false, "the arguments are tags that origins have given to images")
 	source := f.String("source", "", "with -all: the one `source` to purge")
 	mode := f.String("mode", string(purge.Delete), "delete, revalidate or stale")
 	tenant := f.String("tenant", "", "on whose behalf, for the log")
@@ -30,12 +31,21 @@ func purgePaths(ctx context.Context, args []string, stdout, stderr io.Writer) er
 	}
 	req := purge.Request{Scope: purge.Original, Paths: f.Args(), Source: *source, Mode: purge.Mode(*mode), Tenant: *tenant}
 	switch {
-	case *all && f.NArg() > 0:
-		return usageError("purge takes paths or -all, not both")
+	case *all && (f.NArg() > 0 || *tags):
+		return usageError("purge takes paths, tags or -all, not several of them")
 	case *all:
 		req.Scope, req.Paths = purge.All, nil
 	case f.NArg() == 0:
-		return usageError("purge takes paths, such as /photos/cat.jpg, or -all")
+		return usageError("purge takes paths, such as /photos/cat.jpg, folders, such as /photos/2026/, tags with -tag, or -all")
+	case *tags:
+		req.Scope, req.Paths, req.Tags = purge.Tag, nil, f.Args()
+	case strings.HasSuffix(f.Arg(0), "/"):
+		req.Scope = purge.Prefix
+		for _, folder := range f.Args() {
+			if !strings.HasSuffix(folder, "/") {
+				return usageError(fmt.Sprintf("purge takes images or folders, not both: %q does not end in a slash", folder))
+			}
+		}
 	}
 	base, err := url.Parse(*server)
 	if err != nil || base.Host == "" {
