@@ -143,6 +143,7 @@ func (a *admin) submit(w http.ResponseWriter, r *http.Request) {
 		writeAPIError(w, http.StatusBadRequest, "invalid_request", "the body has more than one purge", "")
 		return
 	}
+	req.Cause = purge.ByAPI
 	job, err := a.h.submit(r.Context(), req, nil)
 	if err != nil {
 		a.refuse(w, r, err)

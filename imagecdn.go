@@ -73,6 +73,14 @@ type Options struct {
 	// MaxQueued is how many requests may wait for a picture to be made; more are answered 429. Zero means 1,000.
 	MaxQueued int
 
+	// Warm is how many of the pictures that were asked for most of an image are made again after a purge of it, before
+	// anybody asks, as far as nothing else is to be made. Zero means none.
+	Warm int
+
+	// IgnoreChanges leaves it out of the log of purges that an origin was found to have changed. Zero means that
+	// each such image is a purge with the mode [purge.Followed] and the tenant [ChangesTenant].
+	IgnoreChanges bool
+
 	// Purge are settings of the invalidation service. With a Log in it, New returns when every purge that was
 	// acknowledged before a restart is in force; who opened the log closes it after the handler. Nil means the defaults, and that jobs live
 	// in memory.
@@ -97,6 +105,8 @@ type Handler struct {
 	failures *failures
 	recent   recent
 	rendered atomic.Int64 // renders begun
+	warmer   *warmer
+	changes  *changes
 	purges   *purge.Service
 	targets  *target
 	log      *slog.Logger
@@ -124,6 +134,8 @@ func New(sources Sources, o *Options) (*Handler, error) {
 		return nil, errors.New("imagecdn: Options.Renders is negative")
 	case h.opts.MaxQueued < 0:
 		return nil, errors.New("imagecdn: Options.MaxQueued is negative")
+	case h.opts.Warm < 0:
+		return nil, errors.New("imagecdn: Options.Warm is negative")
 	}
 	h.log = cmp.Or(h.opts.Logger, slog.New(slog.DiscardHandler))
 	h.gate = newGate(cmp.Or(h.opts.Renders, runtime.GOMAXPROCS(0)), cmp.Or(h.opts.MaxQueued, 1000))
@@ -132,6 +144,7 @@ func New(sources Sources, o *Options) (*Handler, error) {
 		h.store = cache.NewMemory(0)
 	}
 	h.table = cache.NewTable(h.store, nil)
+	h.changes = &changes{h: h}
 	for name, s := range sources {
 		if err := h.addSource(name, s); err != nil {
 			h.abandon()
@@ -139,10 +152,11 @@ func New(sources Sources, o *Options) (*Handler, error) {
 		}
 	}
 	h.negative = cmp.Or(h.opts.Lifetime.Negative, 5*time.Minute)
-	h.targets = newTarget(h)
+	h.targets, h.warmer = newTarget(h), newWarmer(h, h.opts.Warm)
 	// Purges of before a restart are in force from here on, before anything is served.
 	var err error
 	if h.purges, err = purge.Open(context.Background(), h.targets, h.opts.Purge); err != nil {
+		h.warmer.close()
 		h.abandon()
 		return nil, fmt.Errorf("imagecdn: %w", err)
 	}
@@ -166,7 +180,9 @@ func (h *Handler) Close() error {
 	for h.serving.Load() > 0 {
 		<-h.idle
 	}
+	h.changes.close()
 	err := h.purges.Close()
+	h.warmer.close()
 	h.closeSources()
 	return errors.Join(err, h.store.Close())
 }

@@ -37,6 +37,9 @@ var modes = map[purge.Mode]cache.Mode{
 
 // Accept implements [purge.Target].
 func (t *target) Accept(_ context.Context, r purge.Request) error {
+	if r.Mode == purge.Followed {
+		return nil
+	}
 	mode := modes[r.Mode]
 	if r.Scope == purge.All {
 		if r.Source != "" && t.h.sources[r.Source] == nil {
@@ -72,7 +75,7 @@ func (t *target) Accept(_ context.Context, r purge.Request) error {
 // Resume implements [purge.Resumer]. A revalidation compares with what an image was, which the restart has forgotten; the
 // name is gone from the disk as well, so that the next request asks the origin. That is all there is to say of it.
 func (t *target) Resume(_ context.Context, r purge.Request) error {
-	if r.Mode == purge.Delete {
+	if r.Mode != purge.Revalidate && r.Mode != purge.Stale {
 		return nil
 	}
 	t.mu.Lock()
@@ -145,8 +148,17 @@ func (t *target) PurgePath(ctx context.Context, path string, mode purge.Mode) (p
 	if err != nil {
 		return purge.PathResult{}, err
 	}
-	if mode == purge.Delete {
+	switch mode {
+	case purge.Followed:
+		if e := s.cache.Known(image, ""); e != nil && !e.OK() {
+			return purge.PathResult{Outcome: purge.Gone}, nil
+		}
+		return purge.PathResult{Outcome: purge.Changed}, nil
+	case purge.Delete:
 		removed, err := s.cache.Free(ctx, image)
+		if err == nil {
+			t.warm(path)
+		}
 		return counts("", removed), err
 	}
 
@@ -176,8 +188,15 @@ func (t *target) PurgePath(ctx context.Context, path string, mode purge.Mode) (p
 	removed, err := s.cache.Supersede(ctx, now)
 	if err == nil {
 		t.forget(path)
+		t.warm(path)
 	}
 	return counts(outcome, removed), err
+}
+
+// warm has the pictures made again that a purge has removed, where that is asked for.
+func (t *target) warm(path string) {
+	source, image, _ := strings.Cut(path[1:], "/")
+	t.h.warmer.warm(Image{Source: source, Path: "/" + image})
 }
 
 // PurgeAll implements [purge.Target].

@@ -17,12 +17,16 @@ import (
 // A gate bounds how many pictures are made at once, and how many requests wait for that.
 type gate struct {
 	slots   *semaphore.Weighted
+	size    int64
 	most    int64
 	waiting atomic.Int64
+
+	mu     sync.Mutex // guards cancel
+	cancel func()     // ends the picture that is made in the background; nil where none is
 }
 
 func newGate(slots, most int) *gate {
-	return &gate{slots: semaphore.NewWeighted(int64(slots)), most: int64(most)}
+	return &gate{slots: semaphore.NewWeighted(int64(slots)), size: int64(slots), most: int64(most)}
 }
 
 func (g *gate) enter(ctx context.Context) error {
@@ -34,7 +38,29 @@ func (g *gate) enter(ctx context.Context) error {
 		return &httpError{status: http.StatusTooManyRequests, text: "too many pictures are being made; try again soon", retryAfter: time.Second}
 	}
 	defer g.waiting.Add(-1)
+	g.mu.Lock()
+	if g.cancel != nil {
+		g.cancel()
+	}
+	g.mu.Unlock()
 	return g.slots.Acquire(ctx, 1)
+}
+
+// background says that a picture that nobody waits for is about to be made, unless others are: it reports which. cancel is
+// called when a request has to wait. Nil says that it is over.
+func (g *gate) background(cancel func()) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.cancel = cancel
+	if cancel == nil {
+		return false
+	}
+	if !g.slots.TryAcquire(g.size) {
+		g.cancel = nil
+		return false
+	}
+	g.slots.Release(g.size)
+	return true
 }
 
 func (g *gate) leave() { g.slots.Release(1) }

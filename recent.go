@@ -22,12 +22,13 @@ type recent struct {
 // rawURL is all of a URL that parsing looks at.
 type rawURL struct{ path, rawPath, query string }
 
-// parsed is a URL's meaning. All but the pointers at its end is never changed.
+// parsed is a URL's meaning. All but what is atomic is never changed.
 type parsed struct {
 	Request
 	asIs bool         // no parameters: the original itself
 	plan *resize.Plan // where Accept does not decide about it
 
+	asked     atomic.Uint32 // how often the store was, which is up to a hundred times a second
 	key       atomic.Pointer[derivative]
 	bytes     atomic.Pointer[found]
 	freshness atomic.Pointer[freshness]
@@ -69,6 +70,7 @@ func (r *parsed) find(p *picture) *cache.Thing {
 
 // found remembers the bytes of p.
 func (r *parsed) found(p *picture) {
+	r.asked.Add(1)
 	if len(p.inputs) == 1 {
 		now := p.inputs[0].now
 		r.bytes.Store(&found{now.Entry, p.key.Sum, weak.Make(p.thing), now.At})

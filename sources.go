@@ -69,6 +69,10 @@ func (h *Handler) addSource(name string, s Source) error {
 	if err != nil {
 		return fmt.Errorf("imagecdn: Sources[%q]: %w", name, err)
 	}
+	var changed func(image string)
+	if !h.opts.IgnoreChanges {
+		changed = func(image string) { h.changes.note(name, image) }
+	}
 	h.sources[name] = &source{
 		cache: cache.NewTransport(h.store, next, &cache.TransportOptions{
 			Source:   name,
@@ -76,6 +80,7 @@ func (h *Handler) addSource(name string, s Source) error {
 			Lifetime: cmp.Or(s.Lifetime, h.opts.Lifetime),
 			MaxBytes: h.opts.MaxBytes,
 			Inspect:  h.inspect,
+			Changed:  changed,
 			Classify: h.classify,
 		}),
 		closer: closer,

@@ -70,6 +70,11 @@ type TransportOptions struct {
 	// belongs in this cache. Nil means that everything does, under the origin's media type.
 	Inspect func(body []byte) (contentType string, status int, reason string)
 
+	// Changed is called when the origin, asked about an image that was known, has another, or none any more
+	// (404, 410): when that has taken the place of what was known, and not where a Refresh found it out. It must
+	// return at once. Nil means that nobody is told.
+	Changed func(image string)
+
 	// Classify says what a failure of the origin means to a client: an HTTP status, and one line fit
 	// for the public. Nil means the function [Classify].
 	Classify func(error) (status int, reason string)
@@ -155,6 +160,20 @@ func (r *Result) Alive() bool {
 // Keepable reports whether things made from r may be stored.
 func (r *Result) Keepable() bool { return !r.Entry.Freshness.NoStore && r.Alive() }
 
+// changed reports whether r is the first to say that an image is not what old was.
+func (r *Result) changed(old *Entry) bool {
+	if old == nil || !old.OK() || r.lease.name.Version != "" || !r.Alive() {
+		return false
+	}
+	switch r.Entry.Status {
+	case http.StatusOK:
+		return r.Entry.Digest != old.Digest
+	case http.StatusNotFound, http.StatusGone:
+		return true
+	}
+	return false
+}
+
 // Fetch says what an image is: from the table while that is fresh, else by asking the origin. A status
 // that is not 200 is a Result, not an error; errors are the context's, and panics of the origin's
 // RoundTripper.
@@ -199,7 +218,11 @@ func (t *Transport) fill(ctx context.Context, lease Lease, old *Entry, always bo
 			// Another flight has landed between this request's look and its turn.
 			return &Result{Entry: e, How: Hit, At: now, lease: lease}, nil
 		}
-		return t.ask(ctx, lease, old)
+		res, err := t.ask(ctx, lease, old)
+		if err == nil && !always && t.opts.Changed != nil && res.changed(old) {
+			t.opts.Changed(lease.name.Image)
+		}
+		return res, err
 	})
 	if err == nil && shared && res.Entry.Freshness.NoStore {
 		// What may not be stored may not answer another request either.

@@ -72,6 +72,7 @@ func newJob(s *Service, id string, r Request, now time.Time, onStatus func(Event
 			Source:  r.Source,
 			Mode:    r.Mode,
 			Tenant:  r.Tenant,
+			Cause:   r.Cause,
 			Date:    now.UTC().Truncate(time.Millisecond),
 			Attempt: 1,
 		},

@@ -128,7 +128,7 @@ func (s *Service) restore(k kept) *Job {
 
 // request returns the purge that j is, as far as it is left to do. s.mu is held, or nobody else has j.
 func (j *Job) request() Request {
-	r := Request{Scope: j.rec.Scope, Source: j.rec.Source, Mode: j.rec.Mode, Tenant: j.rec.Tenant}
+	r := Request{Scope: j.rec.Scope, Source: j.rec.Source, Mode: j.rec.Mode, Tenant: j.rec.Tenant, Cause: j.rec.Cause}
 	if r.Scope == All {
 		return r
 	}

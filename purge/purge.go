@@ -90,6 +90,20 @@ const (
 
 	// Stale keeps serving what there is while it is refreshed.
 	Stale Mode = "stale"
+
+	// Followed says that nothing is left to be done here: the cache has found by itself that the
+	// image has changed at its origin, and has followed. Such a purge is for the log, and for caches further out. It
+	// goes with the cause ByOrigin alone.
+	Followed Mode = "followed"
+)
+
+// A Cause says how a purge came about.
+type Cause string
+
+const (
+	ByCode   Cause = "code"   // a program called for it; the zero Cause means ByCode
+	ByAPI    Cause = "api"    // somebody asked over the network
+	ByOrigin Cause = "origin" // the origin was found to have changed; see Followed
 )
 
 // A Scope says how much a purge is about.
@@ -191,6 +205,9 @@ type Request struct {
 
 	// Tenant is on whose behalf the purge is made. Zero means nobody in particular.
 	Tenant string `json:"tenant,omitempty"`
+
+	// Cause is how it came about, for the log. Zero means ByCode. JSON does not have it: who asks does not decide it.
+	Cause Cause `json:"-"`
 }
 
 // A Target is the cache that is purged.
@@ -256,8 +273,16 @@ func (r Request) check(maxPaths int) (Request, error) {
 	if r.Mode == "" {
 		r.Mode = Delete
 	}
+	if r.Cause == "" {
+		r.Cause = ByCode
+	}
 	switch r.Mode {
 	case Delete, Revalidate, Stale:
+	case Followed:
+		if r.Cause == ByOrigin {
+			break
+		}
+		fallthrough
 	default:
 		return r, &RequestError{"mode", fmt.Sprintf("is %q; it may be %q, %q or %q", clip(string(r.Mode)), Delete, Revalidate, Stale)}
 	}

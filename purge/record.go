@@ -16,6 +16,7 @@ type Record struct {
 	Source  string    `json:"source,omitempty"` // with scope All: the one source, or empty for everything
 	Mode    Mode      `json:"mode"`
 	Tenant  string    `json:"tenant"`
+	Cause   Cause     `json:"cause"`
 	Date    time.Time `json:"date"`    // when it was accepted
 	Attempt int       `json:"attempt"` // 1, and one more with every retry
 	State   State     `json:"state"`

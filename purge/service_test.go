@@ -320,7 +320,7 @@ func TestAcceptComesFirst(t *testing.T) {
 	target := &fake{
 		accept: func(_ context.Context, r Request) error {
 			time.Sleep(time.Second)
-			want := Request{Scope: Original, Mode: Delete, Tenant: "t", Paths: []string{"/photos/b c.jpg", "/photos/a.jpg"}}
+			want := Request{Scope: Original, Mode: Delete, Tenant: "t", Cause: ByCode, Paths: []string{"/photos/b c.jpg", "/photos/a.jpg"}}
 			if !reflect.DeepEqual(r, want) {
 				t.Errorf("accept got %+v, want %+v", r, want)
 			}
@@ -1121,6 +1121,7 @@ func TestJSON(t *testing.T) {
 	"scope": "original",
 	"mode": "revalidate",
 	"tenant": "shop",
+	"cause": "code",
 	"date": "2000-01-01T00:00:00Z",
 	"attempt": 1,
 	"state": "error",
@@ -1192,7 +1193,7 @@ func TestJSON(t *testing.T) {
 				t.Fatal(err)
 			}
 			got, _ := json.Marshal(wait(t, j))
-			want := `"scope":"all",` + tt.field + `"mode":"delete","tenant":"","date":"2000-01-01T00:00:03Z","attempt":1,"state":"done",` +
+			want := `"scope":"all",` + tt.field + `"mode":"delete","tenant":"","cause":"code","date":"2000-01-01T00:00:03Z","attempt":1,"state":"done",` +
 				`"paths":[{"path":"` + tt.path + `","state":"done","outcome":"absent",`
 			if !strings.Contains(string(got), want) {
 				t.Errorf("got %s\nwant %s", got, want)
