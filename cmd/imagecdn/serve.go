@@ -87,11 +87,13 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 	f.Var(sources, "source", "where the images at /NAME/ come from: `NAME=DIR_OR_URL`; may be repeated (default: sample photographs)")
 	dir := f.String("cache", defaultCache(), "`directory` of the disk cache; empty for memory alone")
 	f.Var(&disk, "cache-size", "most `bytes` on disk, or unlimited")
+	files := f.Int64("cache-files", 0, "most `files` and folders on disk; 0 means one for 16 KiB of -cache-size and at least 1,000,000, less than 0 no limit")
 	f.Var(&memory, "memory", "most `bytes` in memory")
 	key := f.String("api-key", "", "`key` of the invalidation API (default: a new one, which is printed)")
 	keyFile := f.String("api-key-file", "", "`file` that holds the key")
 	private := f.Bool("allow-private", false, "let sources be at loopback and private addresses")
 	strict := f.Bool("strict", false, "answer 400 to unknown parameters")
+	warm := f.Int("warm", 0, "how many of an image's popular `pictures` are made again after a purge of it")
 	access := f.Bool("access-log", false, "log every request")
 	if err := parse(f, args); err != nil {
 		return err
@@ -112,7 +114,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 	if *key, err = readKey(*key, *keyFile); err != nil {
 		return err
 	}
-	store, err := openCache(*dir, int64(memory), int64(disk), log)
+	store, err := openCache(*dir, int64(memory), int64(disk), *files, log)
 	if err != nil {
 		return fmt.Errorf("%w; -cache names another directory, and -cache \"\" uses memory alone", err)
 	}
@@ -122,7 +124,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 	}
 	defer func() { err = errors.Join(err, closePurges()) }()
 	purges.Logger = log
-	h, err := imagecdn.New(opened, &imagecdn.Options{Cache: store, Strict: *strict, Purge: purges, Logger: log})
+	h, err := imagecdn.New(opened, &imagecdn.Options{Cache: store, Strict: *strict, Warm: *warm, Purge: purges, Logger: log})
 	if err != nil {
 		return errors.Join(err, store.Close())
 	}
@@ -177,12 +179,12 @@ func openSources(given sourceFlags, private bool) imagecdn.Sources {
 	return opened
 }
 
-func openCache(dir string, memory, disk int64, log *slog.Logger) (cache.Store, error) {
+func openCache(dir string, memory, disk, files int64, log *slog.Logger) (cache.Store, error) {
 	fast := cache.NewMemory(memory)
 	if dir == "" {
 		return fast, nil
 	}
-	slow, err := cache.OpenDisk(dir, &cache.DiskOptions{MaxBytes: disk, Logger: log})
+	slow, err := cache.OpenDisk(dir, &cache.DiskOptions{MaxBytes: disk, MaxFiles: files, Logger: log})
 	if err != nil {
 		return nil, errors.Join(err, fast.Close())
 	}
