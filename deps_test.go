@@ -69,6 +69,7 @@ var importPolicy = map[string]struct {
 	"internal/conformance": {own: []string{"cache"}},                 // a command for the public HTTP cache tests
 	"internal/flight":      {modules: []string{"golang.org/x/sync"}}, // singleflight
 	"internal/hitbench":    {own: []string{"", "cache"}},             // a command that scripts/hits.sh measures
+	"internal/jpegenc":     {modules: []string{"golang.org/x/sys"}},  // whether there is AVX2
 	"internal/samples":     {},
 }
 

@@ -1,0 +1,138 @@
+package jpegenc
+
+import "math/bits"
+
+// A block holds the 64 quantised coefficients of 8x8 samples, or of one scan of them. The coefficient of
+// horizontal frequency u and vertical frequency v is at 8u+v: the transposition of T.81's order that the
+// second pass of the transform leaves behind, as taking it back would cost more than looking places up.
+type block [64]int16
+
+// zigzag is the place in a block of each coefficient in the order of the file (T.81 figure A.6).
+var zigzag = [64]uint8{
+	0, 8, 1, 2, 9, 16, 24, 17, 10, 3, 4, 11, 18, 25, 32, 40,
+	33, 26, 19, 12, 5, 6, 13, 20, 27, 34, 41, 48, 56, 49, 42, 35,
+	28, 21, 14, 7, 15, 22, 29, 36, 43, 50, 57, 58, 51, 44, 37, 30,
+	23, 31, 38, 45, 52, 59, 60, 53, 46, 39, 47, 54, 61, 62, 55, 63,
+}
+
+// A quantizer divides coefficients by the steps of a table and rounds to the nearest, by multiplication:
+//
+//	q = ((|x| + bias) * reciprocal >> 16) * scale >> 16, with the sign of x
+//
+// for x as the transform gives it, eight times the coefficient of T.81. The layout is the assembly's.
+type quantizer struct {
+	reciprocal [64]uint16
+	bias       [64]uint16
+	scale      [64]uint16
+}
+
+// newQuantizer makes the quantizer of a table that is in the order of the file.
+//
+// For the divisor d with b = floor(log2 d), 2^(16+b)/d is a 16-bit number; rounded down where the remainder is
+// at most half of d, with one more in the bias, and up where it is more, it gives the exact quotient for
+// dividends of 16 bits (Alverson, "Integer Division Using Reciprocals", 1991; TestQuantizer tries all).
+func newQuantizer(table *[64]uint8) *quantizer {
+	q := new(quantizer)
+	for k, step := range table {
+		at := zigzag[k]
+		d := uint32(step) << 3
+		b := bits.Len32(d) - 1
+		shift := 16 + b
+		r, rest := uint32(1<<shift)/d, uint32(1<<shift)%d
+		bias := d / 2
+		switch {
+		case rest == 0: // a power of two: r would need 17 bits
+			r >>= 1
+			shift--
+		case rest <= d/2:
+			bias++
+		default:
+			r++
+		}
+		q.reciprocal[at], q.bias[at], q.scale[at] = uint16(r), uint16(bias), 1<<(32-shift)
+	}
+	return q
+}
+
+// Constants of the transform in Q13: sums of products of cosines of multiples of π/16 and √2.
+const (
+	fix0298 = 2446
+	fix0390 = 3196
+	fix0541 = 4433
+	fix0765 = 6270
+	fix0899 = 7373
+	fix1175 = 9633
+	fix1501 = 12299
+	fix1847 = 15137
+	fix1961 = 16069
+	fix2053 = 16819
+	fix2562 = 20995
+	fix3072 = 25172
+)
+
+// transformGeneric sets dst to the quantised coefficients of the blocks that lie side by side in src, of
+// the given stride, and masks to which of them are not zero: bit k for place k in the order of the file.
+//
+// The transform is that of Loeffler, Ligtenberg and Moschytz ("Practical Fast 1-D DCT Algorithms with 11
+// Multiplications", 1989) in the integers of libjpeg's jfdctint: 13 bits of the constants and, between the
+// passes, two bits of the fraction. Columns go first here, so results may differ from libjpeg's by one rounding.
+func transformGeneric(dst []block, masks []uint64, src []uint8, stride int, q *quantizer) {
+	for i := range dst {
+		var a [64]int32 // row by row
+		for y := range 8 {
+			row := src[y*stride+8*i:][:8]
+			for x, s := range row {
+				a[8*y+x] = int32(s) - 128
+			}
+		}
+		for x := range 8 {
+			column := a[x:]
+			pass(column, 8, 2, 11)
+		}
+		for y := range 8 {
+			pass(a[8*y:], 1, -2, 15)
+		}
+		b := &dst[i]
+		mask := uint64(0)
+		for k, at := range &zigzag {
+			at &= 63
+			x := a[at&7<<3|at>>3]
+			sign := x >> 31
+			n := uint32((x^sign)-sign) + uint32(q.bias[at])
+			n = n * uint32(q.reciprocal[at]) >> 16 * uint32(q.scale[at]) >> 16
+			b[at] = int16((int32(n) ^ sign) - sign)
+			if n != 0 {
+				mask |= 1 << k
+			}
+		}
+		masks[i] = mask
+	}
+}
+
+// pass is the transform of eight samples, step apart: the result times 2√2, shifted left by up (right, if
+// negative), where down is 13-up.
+func pass(a []int32, step, up, down int) {
+	i1, i2, i3, i4, i5, i6, i7 := step, 2*step, 3*step, 4*step, 5*step, 6*step, 7*step
+	t0, t7 := a[0]+a[i7], a[0]-a[i7]
+	t1, t6 := a[i1]+a[i6], a[i1]-a[i6]
+	t2, t5 := a[i2]+a[i5], a[i2]-a[i5]
+	t3, t4 := a[i3]+a[i4], a[i3]-a[i4]
+
+	even, odd := t0+t3, t1+t2
+	if up > 0 {
+		a[0], a[i4] = (even+odd)<<2, (even-odd)<<2
+	} else {
+		a[0], a[i4] = (even+odd+2)>>2, (even-odd+2)>>2
+	}
+	half := int32(1) << (down - 1)
+	even, odd = t0-t3, t1-t2
+	a[i2] = (even*(fix0541+fix0765) + odd*fix0541 + half) >> down
+	a[i6] = (even*fix0541 + odd*(fix0541-fix1847) + half) >> down
+
+	z3, z4 := t4+t6, t5+t7
+	z3, z4 = z3*(fix1175-fix1961)+z4*fix1175, z3*fix1175+z4*(fix1175-fix0390)
+	a[i7] = (t4*(fix0298-fix0899) - t7*fix0899 + z3 + half) >> down
+	a[i1] = (t7*(fix1501-fix0899) - t4*fix0899 + z4 + half) >> down
+	a[i5] = (t5*(fix2053-fix2562) - t6*fix2562 + z4 + half) >> down
+	a[i3] = (t6*(fix3072-fix2562) - t5*fix2562 + z3 + half) >> down
+}
