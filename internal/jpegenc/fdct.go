@@ -15,7 +15,19 @@ var zigzag = [64]uint8{
 	23, 31, 38, 45, 52, 59, 60, 53, 46, 39, 47, 54, 61, 62, 55, 63,
 }
 
-// A quantizer divides coefficients by the steps of a table and rounds to the nearest, by multiplication:
+// roundUp is the part of a step, in 128ths, from the next multiple at which coefficients but the mean still become
+// that multiple: 64 is the nearest. Larger coefficients are rarer than smaller ones, so the lower multiple costs
+// fewer bits and is on average hardly farther off. Six photographs, 400 pixels wide, against 64 (bytes; SSIM and PSNR
+// of luma at the same quality, and at the same bytes):
+//
+//	quality 60  59: -3.8 %  -0.0009  -0.05 dB   +0.0025  +0.18 dB    54: -7.0 %  -0.0023  -0.16 dB
+//	quality 80  59: -3.3 %  -0.0004  -0.05 dB   +0.0009  +0.17 dB    54: -6.0 %  -0.0012  -0.18 dB
+//	quality 90  59: -3.0 %  -0.0002  -0.05 dB   +0.0007  +0.18 dB    54: -5.6 %  -0.0007  -0.19 dB
+//
+// Steps of one are those of pictures that are to be exact: they round to the nearest.
+const roundUp = 59
+
+// A quantizer divides coefficients by the steps of a table and rounds, by multiplication:
 //
 //	q = ((|x| + bias) * reciprocal >> 16) * scale >> 16, with the sign of x
 //
@@ -26,12 +38,12 @@ type quantizer struct {
 	scale      [64]uint16
 }
 
-// newQuantizer makes the quantizer of a table that is in the order of the file.
+// newQuantizer makes the quantizer of a table that is in the order of the file; see roundUp.
 //
 // For the divisor d with b = floor(log2 d), 2^(16+b)/d is a 16-bit number; rounded down where the remainder is
 // at most half of d, with one more in the bias, and up where it is more, it gives the exact quotient for
 // dividends of 16 bits (Alverson, "Integer Division Using Reciprocals", 1991; TestQuantizer tries all).
-func newQuantizer(table *[64]uint8) *quantizer {
+func newQuantizer(table *[64]uint8, roundUp int) *quantizer {
 	q := new(quantizer)
 	for k, step := range table {
 		at := zigzag[k]
@@ -40,6 +52,9 @@ func newQuantizer(table *[64]uint8) *quantizer {
 		shift := 16 + b
 		r, rest := uint32(1<<shift)/d, uint32(1<<shift)%d
 		bias := d / 2
+		if k > 0 && step > 1 {
+			bias = d * uint32(roundUp) / 128
+		}
 		switch {
 		case rest == 0: // a power of two: r would need 17 bits
 			r >>= 1

@@ -3,7 +3,8 @@
 //	out, err := jpegenc.Append(ctx, nil, m, &jpegenc.Options{Quality: 80})
 //
 // Its quality means what libjpeg's does: the tables of annex K, scaled in the same way. Codes are made for
-// each picture from what is in it, which costs a few percent of the time and saves as much of the bytes.
+// each picture from what is in it, which costs a few percent of the time and saves as much of the bytes, and
+// frequencies are rounded with an eye on their cost: see roundUp.
 //
 // # Stages
 //
@@ -98,12 +99,15 @@ func (e *encoder) append(ctx context.Context, dst []byte, m image.Image, o Optio
 // encoders are those not in use, with their buffers.
 var encoders = sync.Pool{New: func() any { return newEncoder() }}
 
-func newEncoder() *encoder { return &encoder{values: newValues(), maxTokens: maxTokens} }
+func newEncoder() *encoder {
+	return &encoder{values: newValues(), maxTokens: maxTokens, roundUp: roundUp}
+}
 
 // An encoder writes one picture at a time.
 type encoder struct {
 	Options
 	maxTokens  int
+	roundUp    int
 	values     *values
 	w, h       int // of the picture, in pixels
 	hMax, vMax int // blocks of luma in a unit, across and down; a unit is what is coded together
@@ -238,7 +242,7 @@ func (e *encoder) open(m image.Image, o Options) error {
 	for i := range e.quantizers[:min(len(e.comps), 2)] {
 		t := steps(&baseSteps[i], e.Quality)
 		if e.quantizers[i] == nil || t != e.steps[i] {
-			e.quantizers[i] = newQuantizer(&t)
+			e.quantizers[i] = newQuantizer(&t, e.roundUp)
 		}
 		e.steps[i] = t
 	}

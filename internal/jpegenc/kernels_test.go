@@ -16,12 +16,20 @@ func TestQuantizer(t *testing.T) {
 		for i := range table {
 			table[i] = uint8(step)
 		}
-		q := newQuantizer(&table)
-		d := 8 * step
-		for x := range 1 << 14 {
-			got := (x + int(q.bias[0])) & 0xffff * int(q.reciprocal[0]) >> 16 * int(q.scale[0]) >> 16
-			if want := (x + d/2) / d; got != want {
-				t.Fatalf("%d/%d is %d, want %d", x, d, got, want)
+		for _, up := range []int{64, roundUp} {
+			q := newQuantizer(&table, up)
+			d := 8 * step
+			for at := range 2 { // the mean is rounded to the nearest
+				bias := d / 2
+				if at > 0 && step > 1 {
+					bias = d * up / 128
+				}
+				for x := range 1 << 14 {
+					got := (x + int(q.bias[at])) & 0xffff * int(q.reciprocal[at]) >> 16 * int(q.scale[at]) >> 16
+					if want := (x + bias) / d; got != want {
+						t.Fatalf("%d/%d is %d, want %d", x, d, got, want)
+					}
+				}
 			}
 		}
 	}
@@ -90,7 +98,7 @@ func TestTransform(t *testing.T) {
 	}
 	for _, quality := range []int{1, 10, 50, 75, 90, 100} {
 		table := steps(&baseSteps[0], quality)
-		q := newQuantizer(&table)
+		q := newQuantizer(&table, 64)
 		check := func(name string, pix []uint8, stride, n int) {
 			t.Helper()
 			got, masks := make([]block, n), make([]uint64, n)
@@ -133,7 +141,7 @@ func TestTransform(t *testing.T) {
 func TestTwins(t *testing.T) {
 	for quality := 1; quality <= 100; quality++ {
 		table := steps(&baseSteps[quality%2], quality)
-		q := newQuantizer(&table)
+		q := newQuantizer(&table, roundUp)
 		for i, c := range contents {
 			n := 1 + (quality+i)%7
 			stride := 8*n + quality%3
@@ -210,7 +218,7 @@ func TestColour(t *testing.T) {
 
 func BenchmarkTransform(b *testing.B) {
 	table := steps(&baseSteps[0], 80)
-	q := newQuantizer(&table)
+	q := newQuantizer(&table, roundUp)
 	pix := samples(10, 1024, 8)
 	blocks, masks := make([]block, 128), make([]uint64, 128)
 	for _, bb := range []struct {
