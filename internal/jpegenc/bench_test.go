@@ -65,7 +65,8 @@ func BenchmarkEncode(b *testing.B) {
 				for _, o := range []struct {
 					name string
 					Options
-				}{{"optimised", Options{Quality: 80}}, {"standard", Options{Quality: 80, StandardCodes: true}}} {
+				}{{"optimised", Options{Quality: 80}}, {"standard", Options{Quality: 80, StandardCodes: true}},
+					{"progressive", Options{Quality: 80, Progressive: true}}} {
 					run(o.name, func(dst []byte) []byte {
 						out, err := Append(b.Context(), dst, m, &o.Options)
 						if err != nil {
@@ -84,4 +85,37 @@ func BenchmarkEncode(b *testing.B) {
 			}
 		}
 	}
+}
+
+// BenchmarkEntropy is the part after the transform: tokens of one row of units, and their bytes.
+func BenchmarkEntropy(b *testing.B) {
+	m := photo(b, "coffee.png", 1200)
+	e := newEncoder()
+	if err := e.open(m, Options{Quality: 80}); err != nil {
+		b.Fatal(err)
+	}
+	e.begin(scan{comps: e.comps, last: 63})
+	for i := range e.huffman {
+		e.huffman[i] = &standardCodes[i]
+	}
+	e.announce(nil)
+	e.transformRow(e.rows/2, 0)
+	e.tokens = make([]token, 0, 6*65*e.cols+maxBlockTokens)
+	b.Run("part=tokens", func(b *testing.B) {
+		b.SetBytes(int64(16 * m.Rect.Dx()))
+		for b.Loop() {
+			e.tokens = e.tokens[:0]
+			e.tokenise(e.rows / 2)
+		}
+		b.ReportMetric(float64(len(e.tokens)), "tokens")
+	})
+	b.Run("part=bits", func(b *testing.B) {
+		b.SetBytes(int64(16 * m.Rect.Dx()))
+		var out []byte
+		for b.Loop() {
+			out = e.bits.write(out[:0], e.tokens, &e.codes)
+		}
+		b.ReportMetric(float64(len(e.tokens)), "tokens")
+		b.ReportMetric(float64(len(out)), "bytes")
+	})
 }

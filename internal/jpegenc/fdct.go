@@ -93,61 +93,65 @@ const (
 // passes, two bits of the fraction. Columns go first here, so results may differ from libjpeg's by one rounding.
 func transformGeneric(dst []block, masks []uint64, src []uint8, stride int, q *quantizer) {
 	for i := range dst {
-		var a [64]int32 // row by row
+		var a, f [64]int32 // f is transposed
 		for y := range 8 {
-			row := src[y*stride+8*i:][:8]
+			row, to := (*[8]uint8)(src[y*stride+8*i:]), (*[8]int32)(a[8*y:])
 			for x, s := range row {
-				a[8*y+x] = int32(s) - 128
+				to[x] = int32(s) - 128
 			}
 		}
+		const half1, half2 = 1 << 10, 1 << 14
 		for x := range 8 {
-			column := a[x:]
-			pass(column, 8, 2, 11)
+			a := (*[57]int32)(a[x:])
+			d0, d1, d2, d3, d4, d5, d6, d7 := pass(a[0], a[8], a[16], a[24], a[32], a[40], a[48], a[56])
+			a[0], a[8] = d0<<2, (d1+half1)>>11
+			a[16], a[24] = (d2+half1)>>11, (d3+half1)>>11
+			a[32], a[40] = d4<<2, (d5+half1)>>11
+			a[48], a[56] = (d6+half1)>>11, (d7+half1)>>11
 		}
 		for y := range 8 {
-			pass(a[8*y:], 1, -2, 15)
+			a, f := (*[8]int32)(a[8*y:]), (*[57]int32)(f[y:])
+			d0, d1, d2, d3, d4, d5, d6, d7 := pass(a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7])
+			f[0], f[8] = (d0+2)>>2, (d1+half2)>>15
+			f[16], f[24] = (d2+half2)>>15, (d3+half2)>>15
+			f[32], f[40] = (d4+2)>>2, (d5+half2)>>15
+			f[48], f[56] = (d6+half2)>>15, (d7+half2)>>15
 		}
 		b := &dst[i]
-		mask := uint64(0)
-		for k, at := range &zigzag {
-			at &= 63
-			x := a[at&7<<3|at>>3]
+		for at, x := range &f {
 			sign := x >> 31
 			n := uint32((x^sign)-sign) + uint32(q.bias[at])
 			n = n * uint32(q.reciprocal[at]) >> 16 * uint32(q.scale[at]) >> 16
 			b[at] = int16((int32(n) ^ sign) - sign)
-			if n != 0 {
-				mask |= 1 << k
-			}
+		}
+		mask := uint64(0)
+		for _, at := range &zigzag {
+			v := int64(b[at&63])
+			mask = mask>>1 | uint64(v|-v)&(1<<63) // one of v and -v is negative, unless it is zero
 		}
 		masks[i] = mask
 	}
 }
 
-// pass is the transform of eight samples, step apart: the result times 2√2, shifted left by up (right, if
-// negative), where down is 13-up.
-func pass(a []int32, step, up, down int) {
-	i1, i2, i3, i4, i5, i6, i7 := step, 2*step, 3*step, 4*step, 5*step, 6*step, 7*step
-	t0, t7 := a[0]+a[i7], a[0]-a[i7]
-	t1, t6 := a[i1]+a[i6], a[i1]-a[i6]
-	t2, t5 := a[i2]+a[i5], a[i2]-a[i5]
-	t3, t4 := a[i3]+a[i4], a[i3]-a[i4]
+// pass is the transform of eight samples times 2√2: the first and the fifth result as they are, the others
+// in Q13.
+func pass(s0, s1, s2, s3, s4, s5, s6, s7 int32) (d0, d1, d2, d3, d4, d5, d6, d7 int32) {
+	t0, t7 := s0+s7, s0-s7
+	t1, t6 := s1+s6, s1-s6
+	t2, t5 := s2+s5, s2-s5
+	t3, t4 := s3+s4, s3-s4
 
 	even, odd := t0+t3, t1+t2
-	if up > 0 {
-		a[0], a[i4] = (even+odd)<<2, (even-odd)<<2
-	} else {
-		a[0], a[i4] = (even+odd+2)>>2, (even-odd+2)>>2
-	}
-	half := int32(1) << (down - 1)
+	d0, d4 = even+odd, even-odd
 	even, odd = t0-t3, t1-t2
-	a[i2] = (even*(fix0541+fix0765) + odd*fix0541 + half) >> down
-	a[i6] = (even*fix0541 + odd*(fix0541-fix1847) + half) >> down
+	d2 = even*(fix0541+fix0765) + odd*fix0541
+	d6 = even*fix0541 + odd*(fix0541-fix1847)
 
 	z3, z4 := t4+t6, t5+t7
 	z3, z4 = z3*(fix1175-fix1961)+z4*fix1175, z3*fix1175+z4*(fix1175-fix0390)
-	a[i7] = (t4*(fix0298-fix0899) - t7*fix0899 + z3 + half) >> down
-	a[i1] = (t7*(fix1501-fix0899) - t4*fix0899 + z4 + half) >> down
-	a[i5] = (t5*(fix2053-fix2562) - t6*fix2562 + z4 + half) >> down
-	a[i3] = (t6*(fix3072-fix2562) - t5*fix2562 + z3 + half) >> down
+	d7 = t4*(fix0298-fix0899) - t7*fix0899 + z3
+	d1 = t7*(fix1501-fix0899) - t4*fix0899 + z4
+	d5 = t5*(fix2053-fix2562) - t6*fix2562 + z4
+	d3 = t6*(fix3072-fix2562) - t5*fix2562 + z3
+	return d0, d1, d2, d3, d4, d5, d6, d7
 }
