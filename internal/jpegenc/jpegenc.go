@@ -23,6 +23,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"io"
 	"slices"
 	"sync"
 )
@@ -63,25 +64,35 @@ const keptBytes = 32 << 20
 // bounds say), of options out of range, or ctx's cause; dst is then returned as it was. ctx is looked at for each
 // row of blocks.
 func Append(ctx context.Context, dst []byte, m image.Image, o *Options) ([]byte, error) {
-	var opt Options
-	if o != nil {
-		opt = *o
-	}
-	if opt.Quality == 0 {
-		opt.Quality = 75
-	}
-	if opt.Quality < 1 || opt.Quality > 100 {
-		return dst, fmt.Errorf("jpegenc: Quality is %d, not 1 to 100", opt.Quality)
-	}
 	e := encoders.Get().(*encoder)
-	defer func() {
-		e.release()
-		encoders.Put(e)
-	}()
-	return e.append(ctx, dst, m, opt)
+	defer e.release()
+	return e.append(ctx, dst, m, o)
 }
 
-func (e *encoder) append(ctx context.Context, dst []byte, m image.Image, o Options) ([]byte, error) {
+// Encode is Append to w, in one Write, from a buffer that is kept for the next picture.
+func Encode(ctx context.Context, w io.Writer, m image.Image, o *Options) error {
+	e := encoders.Get().(*encoder)
+	defer e.release()
+	out, err := e.append(ctx, e.out[:0], m, o)
+	if err != nil {
+		return err
+	}
+	e.out = out
+	_, err = w.Write(out)
+	return err
+}
+
+func (e *encoder) append(ctx context.Context, dst []byte, m image.Image, opt *Options) ([]byte, error) {
+	var o Options
+	if opt != nil {
+		o = *opt
+	}
+	if o.Quality == 0 {
+		o.Quality = 75
+	}
+	if o.Quality < 1 || o.Quality > 100 {
+		return dst, fmt.Errorf("jpegenc: Quality is %d, not 1 to 100", o.Quality)
+	}
 	if err := e.open(m, o); err != nil {
 		return dst, err
 	}
@@ -122,6 +133,7 @@ type encoder struct {
 	edge   []uint8 // eight rows that reach beyond the picture
 	strips []uint8 // a row of units, of pixels
 
+	out     []byte // of Encode
 	tokens  []token
 	stats   statistics
 	optimal [tables]huffman
@@ -293,7 +305,7 @@ func sized[T any](s []T, n int) []T {
 	return s[:n]
 }
 
-// release lets go of the picture, and of buffers that are too large to keep.
+// release lets go of the picture, and of buffers that are too large to keep; e is then for others.
 func (e *encoder) release() {
 	e.pixels, e.store, e.comps = pixels{}, [3]component{}, nil
 	e.bits, e.scan = bitWriter{}, scan{}
@@ -304,6 +316,10 @@ func (e *encoder) release() {
 	if 4*cap(e.tokens) > keptBytes {
 		e.tokens = nil
 	}
+	if cap(e.out) > keptBytes {
+		e.out = nil
+	}
+	encoders.Put(e)
 }
 
 // baseline writes all but the end.

@@ -11,6 +11,7 @@ import (
 	"image/color"
 	"image/jpeg"
 	_ "image/png"
+	"io"
 	"math"
 	"os"
 	"os/exec"
@@ -275,7 +276,7 @@ func TestPhotographs(t *testing.T) {
 		for _, src := range []image.Image{photo(t, name, 250), photoRGBA(t, name, 250)} {
 			for _, quality := range []int{1, 20, 50, 75, 90, 100} {
 				peer, peerDB := theirs(src, quality)
-				b, err := nearest.append(t.Context(), nil, src, Options{Quality: quality})
+				b, err := nearest.append(t.Context(), nil, src, &Options{Quality: quality})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -325,7 +326,7 @@ func TestManyTokens(t *testing.T) {
 				want := decode(t, write(t, m, o))
 				e := newEncoder()
 				for _, e.maxTokens = range []int{1, 100, 1000, 10000} {
-					b, err := e.append(t.Context(), nil, m, o)
+					b, err := e.append(t.Context(), nil, m, &o)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -417,6 +418,10 @@ func TestAppend(t *testing.T) {
 		if err != nil || string(out) != "before"+string(alone) {
 			t.Fatalf("other bytes than alone, error %v", err)
 		}
+		var w bytes.Buffer
+		if err := Encode(t.Context(), &w, b, &Options{Quality: 60}); err != nil || w.String() != string(alone) {
+			t.Fatalf("Encode writes other bytes than Append, error %v", err)
+		}
 	}
 	if got := decode(t, write(t, image.NewGray(image.Rect(0, 0, 9, 9)), Options{})); got.At(3, 3) != (color.Gray{}) {
 		t.Errorf("black became %v", got.At(3, 3))
@@ -426,10 +431,8 @@ func TestAppend(t *testing.T) {
 // TestAllocations checks that a picture leaves nothing behind but its bytes.
 func TestAllocations(t *testing.T) {
 	m := kinds[3].make(300, 200, 10)
-	out := write(t, m, Options{})
 	n := testing.AllocsPerRun(50, func() {
-		var err error
-		if out, err = Append(context.Background(), out[:0], m, nil); err != nil {
+		if err := Encode(context.Background(), io.Discard, m, nil); err != nil {
 			t.Fatal(err)
 		}
 	})
