@@ -62,7 +62,7 @@ hits: ## compare hits with bare net/http, http.ServeContent, nginx and Varnish (
 hitratio: ## compare the memory tier's hit ratios with otter's, on Zipf traces
 	go -C internal/bench test -v ./...
 
-generate: ## write generated files anew; there are none yet
+generate: ## write generated files anew: assembly
 	@if grep -rq '^//go:generate' --include='*.go' .; then go generate ./...; else echo "there is nothing to generate"; fi
 
 lint: ## gofmt, go vet, go mod tidy, and golangci-lint where it is installed

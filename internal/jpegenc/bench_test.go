@@ -44,7 +44,7 @@ func photoRGBA(tb testing.TB, name string, w int) *image.RGBA {
 
 func BenchmarkEncode(b *testing.B) {
 	for _, name := range []string{"retina.jpg", "coffee.png"} {
-		for _, w := range []int{500, 1200} {
+		for _, w := range []int{100, 500, 1200} {
 			rgba := photoRGBA(b, name, w)
 			for _, m := range []image.Image{photo(b, name, w), rgba} {
 				kind := "YCbCr"

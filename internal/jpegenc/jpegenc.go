@@ -175,6 +175,9 @@ type pixels struct {
 
 // open looks at the picture and lays the components out.
 func (e *encoder) open(m image.Image, o Options) error {
+	if m == nil {
+		return errors.New("jpegenc: no picture")
+	}
 	b := m.Bounds()
 	e.Options, e.w, e.h = o, b.Dx(), b.Dy()
 	if b.Empty() {

@@ -352,6 +352,7 @@ func TestRefused(t *testing.T) {
 		o    *Options
 		want string
 	}{
+		{"no picture", nil, nil, "no picture"},
 		{"an empty picture", image.NewGray(image.Rect(0, 0, 0, 9)), nil, "without pixels"},
 		{"a picture that is too wide", &image.Uniform{}, nil, "of at most 65535"},
 		{"a type that is not known", image.NewAlpha(rect), nil, "*image.Alpha"},
@@ -518,4 +519,37 @@ func TestSameBytes(t *testing.T) {
 	if got, want := hex.EncodeToString(sum.Sum(nil)), "93853fdaaa61bf7150b15553aa30ae4d512c04e19afff32bc269a8186c218139"; got != want {
 		t.Errorf("the bytes have the sum %s, want %s", got, want)
 	}
+}
+
+// FuzzBounds gives pictures whose bounds, strides and data may contradict each other: they are written whole or
+// refused.
+func FuzzBounds(f *testing.F) {
+	f.Add(uint8(0), int16(0), int16(0), int16(5), int16(6), int16(5), int16(3), uint16(30), uint16(9))
+	f.Add(uint8(3), int16(2), int16(4), int16(17), int16(9), int16(20), int16(12), uint16(400), uint16(200))
+	f.Add(uint8(7), int16(-3), int16(1), int16(9), int16(1), int16(-1), int16(0), uint16(36), uint16(0))
+	f.Fuzz(func(t *testing.T, kind uint8, x, y, w, h, stride, chroma int16, n, nChroma uint16) {
+		r := image.Rect(int(x), int(y), int(x)+int(w%200), int(y)+int(h%200))
+		pix := samples(8, int(n), 1)
+		var m image.Image
+		switch kind % 9 {
+		case 0:
+			m = &image.Gray{Pix: pix, Stride: int(stride), Rect: r}
+		case 1:
+			m = &image.RGBA{Pix: pix, Stride: int(stride), Rect: r}
+		case 2:
+			m = &image.NRGBA{Pix: pix, Stride: int(stride), Rect: r}
+		default:
+			m = &image.YCbCr{Y: pix, Cb: samples(10, int(nChroma), 1), Cr: samples(7, int(nChroma), 1),
+				YStride: int(stride), CStride: int(chroma), SubsampleRatio: ratios[int(kind%9)-3], Rect: r}
+		}
+		for _, progressive := range []bool{false, true} {
+			b, err := Append(t.Context(), nil, m, &Options{Progressive: progressive, FullChroma: kind >= 128})
+			if err != nil {
+				continue
+			}
+			if got := decode(t, b).Bounds().Size(); got != r.Size() {
+				t.Fatalf("a picture of %v, want %v", got, r.Size())
+			}
+		}
+	})
 }
