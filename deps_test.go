@@ -38,6 +38,7 @@ var importPolicy = map[string]struct {
 	"origin":            {modules: []string{"code.dny.dev/ssrf"}}, // the ranges of addresses that are not public
 	"origin/origintest": {},
 	"resize": {
+		own: []string{"internal/jpegenc"}, // encodes JPEG
 		modules: []string{
 			"github.com/gen2brain/jpegn", // decodes JPEG
 			"github.com/gen2brain/webp",  // encodes WebP

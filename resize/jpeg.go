@@ -10,6 +10,8 @@ import (
 	"io"
 
 	"github.com/gen2brain/jpegn"
+
+	"github.com/imagecdn/imagecdn/internal/jpegenc"
 )
 
 // scaledMargin is how much larger than the output a JPEG is decoded at least, when it is decoded at a
@@ -251,5 +253,5 @@ func (h jpegHeader) plain() bool {
 }
 
 func encodeJPEG(w io.Writer, m image.Image, quality int) error {
-	return jpeg.Encode(w, m, &jpeg.Options{Quality: quality})
+	return jpegenc.Encode(context.Background(), w, m, &jpegenc.Options{Quality: quality})
 }

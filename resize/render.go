@@ -40,7 +40,7 @@ import (
 
 // Version is the version of the engine. It is part of the keys under which pictures are kept, so it
 // changes whenever the pixels of any picture do; a test holds it to that.
-const Version = "1"
+const Version = "2"
 
 // The kinds of errors that Render and Probe give, always wrapped in one line of what is wrong. Errors of
 // the context come as they are.
