@@ -38,7 +38,7 @@ var importPolicy = map[string]struct {
 	"origin":            {modules: []string{"code.dny.dev/ssrf"}}, // the ranges of addresses that are not public
 	"origin/origintest": {},
 	"resize": {
-		own: []string{"internal/jpegenc"}, // encodes JPEG
+		own: []string{"internal/jpegenc", "internal/kernel"}, // encodes JPEG, and the loops of resampling
 		modules: []string{
 			"github.com/gen2brain/jpegn", // decodes JPEG
 			"github.com/gen2brain/webp",  // encodes WebP
@@ -71,6 +71,7 @@ var importPolicy = map[string]struct {
 	"internal/flight":      {modules: []string{"golang.org/x/sync"}}, // singleflight
 	"internal/hitbench":    {own: []string{"", "cache"}},             // a command that scripts/hits.sh measures
 	"internal/jpegenc":     {modules: []string{"golang.org/x/sys"}},  // whether there is AVX2
+	"internal/kernel":      {modules: []string{"golang.org/x/sys"}},  // whether the processor has AVX2
 	"internal/samples":     {},
 }
 
