@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"image"
+	"image/color"
 	"image/jpeg"
 	"testing"
 )
@@ -75,8 +76,52 @@ func BenchmarkResample(b *testing.B) {
 			src.alpha, dst.alpha = bb.alpha, bb.alpha
 			b.SetBytes(int64(len(src.pix)))
 			for b.Loop() {
-				resample(dst, src, whole(681), whole(556))
+				if err := resample(b.Context(), []raster{dst}, []raster{src}, whole(681), whole(556)); err != nil {
+					b.Fatal(err)
+				}
 			}
 		})
+	}
+}
+
+// BenchmarkScale is scale of a photograph of four megapixels, 2400x1680, as JPEG and as PNG have it.
+func BenchmarkScale(b *testing.B) {
+	const w, h = 2400, 1680
+	photo := toNRGBA(pixels(b, Plan{Width: w, Height: h, Fit: Scale}, sample(b, "retina.jpg")))
+	luma := image.NewYCbCr(photo.Rect, image.YCbCrSubsampleRatio420)
+	for y := range h {
+		for x := range w {
+			px := photo.NRGBAAt(x, y)
+			yy, cb, cr := color.RGBToYCbCr(px.R, px.G, px.B)
+			luma.Y[luma.YOffset(x, y)], luma.Cb[luma.COffset(x, y)], luma.Cr[luma.COffset(x, y)] = yy, cb, cr
+		}
+	}
+	veil := image.NewNRGBA(photo.Rect)
+	for i, v := range photo.Pix {
+		veil.Pix[i] = v
+		if i%4 == 3 {
+			veil.Pix[i] = uint8(i / 997)
+		}
+	}
+	for _, bb := range []struct {
+		name string
+		m    image.Image
+		size int
+	}{
+		{"420", luma, w * h * 3 / 2},
+		{"rgba", &image.RGBA{Pix: photo.Pix, Stride: photo.Stride, Rect: photo.Rect}, w * h * 4},
+		{"nrgba", veil, w * h * 4},
+	} {
+		for _, width := range []int{200, 500, 1200, 3000} {
+			b.Run(fmt.Sprintf("kind=%s/width=%d", bb.name, width), func(b *testing.B) {
+				b.SetBytes(int64(bb.size))
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, err := scale(b.Context(), bb.m, whole(w), whole(h), width, width*h/w, bb.name == "420"); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
 	}
 }

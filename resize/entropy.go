@@ -1,6 +1,7 @@
 package resize
 
 import (
+	"context"
 	"image"
 	"math"
 )
@@ -12,10 +13,10 @@ import (
 // from what its neighbours predict occurs in the picture (Shannon, 1948). Sky and walls cost nothing,
 // smooth shading little, texture and faces much; and the costs of pixels add up, so that the best
 // window is found with one running sum.
-func (j *job) slide(src image.Image, denom int) {
+func (j *job) slide(ctx context.Context, src image.Image, denom int) error {
 	l := &j.layout
 	if !l.slideX && !l.slideY {
-		return
+		return nil
 	}
 	// A small copy of all that could be shown: which part is busy does not hang on single pixels.
 	bound := func(s span) span {
@@ -24,7 +25,10 @@ func (j *job) slide(src image.Image, denom int) {
 	bx, by := bound(l.x), bound(l.y)
 	f := math.Min(1, 256/math.Max(bx.size, by.size))
 	w, h := int(atLeast1(bx.size*f)), int(atLeast1(by.size*f))
-	small := j.pose.upright(src, bx, by, w, h, j.srcW, j.srcH, denom, false)
+	small, err := j.pose.upright(ctx, src, bx, by, w, h, j.srcW, j.srcH, denom, false)
+	if err != nil {
+		return err
+	}
 	cols, rows := information(gray8(small))
 	if l.slideX {
 		l.x.at = busiest(bx, l.x, cols)
@@ -33,6 +37,7 @@ func (j *job) slide(src image.Image, denom int) {
 		l.y.at = busiest(by, l.y, rows)
 	}
 	l.slideX, l.slideY = false, false
+	return nil
 }
 
 // information gives what the columns and the rows of m say, in bits.

@@ -41,7 +41,11 @@ func (j *job) loadMark(ctx context.Context, mk Mark, data []byte) (placedMark, e
 	p := poseOf(info.Orientation, NoFlip)
 	srcW, srcH := p.size(info.Width, info.Height)
 	w, h, at := mk.place(srcW, srcH, j.layout.frame)
-	m, _ := rgb(p.upright(src, whole(srcW), whole(srcH), w, h, srcW, srcH, 1, false))
+	upright, err := p.upright(ctx, src, whole(srcW), whole(srcH), w, h, srcW, srcH, 1, false)
+	if err != nil {
+		return placedMark{}, err
+	}
+	m, _ := rgb(upright)
 	alpha := mk.Alpha
 	if alpha == 0 {
 		alpha = 100

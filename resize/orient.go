@@ -1,6 +1,9 @@
 package resize
 
-import "image"
+import (
+	"context"
+	"image"
+)
 
 // A pose is how a stored picture becomes upright: rows and columns swapped first, then mirrored.
 // Together these give all eight EXIF orientations and every combination with a flip.
@@ -62,8 +65,8 @@ func (s span) mirrored(n int) span {
 }
 
 // upright gives the spans x and y of the upright picture as w by h pixels. src may be stored at
-// 1/denom of the size that the spans are in.
-func (p pose) upright(src image.Image, x, y span, w, h int, fullW, fullH, denom int, halve bool) image.Image {
+// 1/denom of the size that the spans are in. The error is the cause of ctx's end.
+func (p pose) upright(ctx context.Context, src image.Image, x, y span, w, h int, fullW, fullH, denom int, halve bool) (image.Image, error) {
 	x, y = p.stored(x, y, fullW, fullH)
 	if denom > 1 {
 		b := src.Bounds()
@@ -71,14 +74,17 @@ func (p pose) upright(src image.Image, x, y span, w, h int, fullW, fullH, denom 
 		x.hi, y.hi = min(x.hi, b.Dx()), min(y.hi, b.Dy())
 	}
 	if !p.swap {
-		return scale(src, x, y, w, h, halve)
+		return scale(ctx, src, x, y, w, h, halve)
 	}
-	m := scale(src, x, y, h, w, halve)
+	m, err := scale(ctx, src, x, y, h, w, halve)
+	if err != nil {
+		return nil, err
+	}
 	if c, ok := m.(*image.YCbCr); ok {
 		if rx, ry := subsampling(c.SubsampleRatio); rx != ry { // src itself, of unequal subsampling
 			m, _ = rgb(m)
 			m = opaque(m.(*image.NRGBA))
 		}
 	}
-	return turned(m)
+	return turned(m), nil
 }

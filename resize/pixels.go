@@ -1,9 +1,13 @@
 package resize
 
 import (
+	"context"
+	"encoding/binary"
 	"image"
 	"image/color"
 	"image/draw"
+
+	"github.com/imagecdn/imagecdn/internal/kernel"
 )
 
 // Inside this package a picture is one of four types, all with bounds at the origin:
@@ -30,7 +34,7 @@ func standard(m image.Image) image.Image {
 			return opaque(m)
 		}
 	case *image.RGBA:
-		if b.Min == (image.Point{}) && m.Opaque() {
+		if b.Min == (image.Point{}) && solid(m.Pix, m.Stride, b.Dx(), b.Dy()) {
 			return m
 		}
 	case *image.Gray16:
@@ -113,10 +117,30 @@ func fromPalette(m *image.Paletted) image.Image {
 
 // opaque gives m as RGBA if nothing in it is transparent.
 func opaque(m *image.NRGBA) image.Image {
-	if m.Opaque() {
+	if solid(m.Pix, m.Stride, m.Rect.Dx(), m.Rect.Dy()) {
 		return &image.RGBA{Pix: m.Pix, Stride: m.Stride, Rect: m.Rect}
 	}
 	return m
+}
+
+// solid reports whether the alpha of all of w by h pixels of four channels is 255.
+func solid(pix []uint8, stride, w, h int) bool {
+	const alphas = 0xff000000_ff000000
+	for y := range h {
+		row := pix[y*stride:][:4*w]
+		all := uint64(alphas)
+		for ; len(row) >= 32; row = row[32:] {
+			all &= binary.LittleEndian.Uint64(row) & binary.LittleEndian.Uint64(row[8:]) &
+				binary.LittleEndian.Uint64(row[16:]) & binary.LittleEndian.Uint64(row[24:])
+		}
+		for ; len(row) >= 4; row = row[4:] {
+			all &= uint64(row[3])<<24 | 0xff000000_00000000
+		}
+		if all != alphas {
+			return false
+		}
+	}
+	return true
 }
 
 // rgb gives m as four channels of colour that is not weighted by alpha. solid says that all alpha is
@@ -130,28 +154,24 @@ func rgb(m image.Image) (dst *image.NRGBA, solid bool) {
 	case *image.Gray:
 		dst = image.NewNRGBA(m.Rect)
 		for y := range m.Rect.Dy() {
-			out := dst.Pix[y*dst.Stride:]
+			out := dst.Pix[y*dst.Stride:][:dst.Stride]
 			for x, v := range m.Pix[y*m.Stride:][:m.Rect.Dx()] {
-				px := out[4*x:][:4]
-				px[0], px[1], px[2], px[3] = v, v, v, 255
+				binary.LittleEndian.PutUint32(out[4*x:], uint32(v)*0x010101|0xff000000)
 			}
 		}
 	case *image.YCbCr:
-		if m.SubsampleRatio != image.YCbCrSubsampleRatio444 {
-			w, h := m.Rect.Dx(), m.Rect.Dy()
-			m = scale(m, whole(w), whole(h), w, h, false).(*image.YCbCr)
+		p := planes(m)
+		if luma := p[0]; m.SubsampleRatio != image.YCbCrSubsampleRatio444 {
+			full := []raster{newRaster(luma.w, luma.h, 1), newRaster(luma.w, luma.h, 1)}
+			rx, ry := subsampling(m.SubsampleRatio)
+			x, y := whole(luma.w).scaled(float64(rx)), whole(luma.h).scaled(float64(ry))
+			// There is no error without a context that ends.
+			_ = resample(context.Background(), full, p[1:], x, y)
+			p = append(p[:1], full...)
 		}
 		dst = image.NewNRGBA(m.Rect)
-		for y := range m.Rect.Dy() {
-			out := dst.Pix[y*dst.Stride:]
-			yy := m.Y[y*m.YStride:][:m.Rect.Dx()]
-			cb := m.Cb[y*m.CStride:][:len(yy)]
-			cr := m.Cr[y*m.CStride:][:len(yy)]
-			for x, v := range yy {
-				px := out[4*x:][:4]
-				px[0], px[1], px[2] = color.YCbCrToRGB(v, cb[x], cr[x])
-				px[3] = 255
-			}
+		for y := range p[0].h {
+			kernel.YCbCrToRGBA(dst.Pix[y*dst.Stride:][:dst.Stride], p[0].row(y), p[1].row(y), p[2].row(y))
 		}
 	}
 	return dst, true
@@ -221,11 +241,11 @@ func blend(dst, src []uint8, alpha uint32) {
 func whole(n int) span { return span{size: float64(n), hi: n} }
 
 // scale gives the spans x and y of src, in its pixels, as a picture of w by h. A YCbCr picture comes
-// out with chroma halved both ways, or not at all.
-func scale(src image.Image, x, y span, w, h int, halve bool) image.Image {
+// out with chroma halved both ways, or not at all. The error is the cause of ctx's end.
+func scale(ctx context.Context, src image.Image, x, y span, w, h int, halve bool) (image.Image, error) {
 	if b := src.Bounds(); x.exact(w) && y.exact(h) && !x.flip && !y.flip && b.Dx() == w && b.Dy() == h {
 		if m, ok := src.(*image.YCbCr); !ok || halve || m.SubsampleRatio == image.YCbCrSubsampleRatio444 {
-			return src
+			return src, nil
 		}
 	}
 	var dst image.Image
@@ -247,14 +267,16 @@ func scale(src image.Image, x, y span, w, h int, halve bool) image.Image {
 		rx, ry = subsampling(src.SubsampleRatio)
 	}
 	from, to := planes(src), planes(dst)
-	for i := range to {
-		px, py := x, y
-		if i > 0 {
-			px, py = chroma(x, rx, w, to[i].w), chroma(y, ry, h, to[i].h)
-		}
-		resample(to[i], from[i], px, py)
+	if err := resample(ctx, to[:1], from[:1], x, y); err != nil {
+		return nil, err
 	}
-	return dst
+	if len(to) > 1 {
+		x, y = chroma(x, rx, w, to[1].w), chroma(y, ry, h, to[1].h)
+		if err := resample(ctx, to[1:], from[1:], x, y); err != nil {
+			return nil, err
+		}
+	}
+	return dst, nil
 }
 
 // chroma gives the span of n chroma samples that go with s, the span of size luma samples. The last

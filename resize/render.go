@@ -84,8 +84,9 @@ type Picture struct {
 // Render makes the picture that p describes. inputs are the original and then p.Marks' pictures, in
 // order; they are read only, and not kept.
 //
-// When ctx is done, Render returns its cause: from the middle of decoding PNG, GIF, BMP and the JPEGs
-// that image/jpeg is needed for, and else as soon as the step or the frame that it is at is finished.
+// When ctx is done, Render returns its cause: from the middle of resampling, from the middle of decoding PNG, GIF,
+// BMP and the JPEGs that image/jpeg is needed for, and else as soon as the step or the frame that it is at is
+// finished.
 func (r *Renderer) Render(ctx context.Context, p Plan, inputs ...[]byte) (*Picture, error) {
 	if err := p.check(); err != nil {
 		return nil, err
@@ -280,7 +281,9 @@ func (j *job) compose(ctx context.Context, src image.Image, denom int) (image.Im
 	if err := context.Cause(ctx); err != nil {
 		return nil, err
 	}
-	j.slide(src, denom)
+	if err := j.slide(ctx, src, denom); err != nil {
+		return nil, err
+	}
 	l := j.layout
 	w, h, zoom := j.turn()
 	x, y := l.x, l.y
@@ -291,8 +294,8 @@ func (j *job) compose(ctx context.Context, src image.Image, denom int) (image.Im
 		w, h = l.w, l.h
 	}
 
-	m := j.pose.upright(src, x, y, w, h, j.srcW, j.srcH, denom, plain && j.to.Format == JPEG)
-	if err := context.Cause(ctx); err != nil {
+	m, err := j.pose.upright(ctx, src, x, y, w, h, j.srcW, j.srcH, denom, plain && j.to.Format == JPEG)
+	if err != nil {
 		return nil, err
 	}
 	if plain {
@@ -304,10 +307,15 @@ func (j *job) compose(ctx context.Context, src image.Image, denom int) (image.Im
 	if zoom > 0 {
 		if l.pads() {
 			w, h, _ = j.turn()
-			m = scale(m, whole(l.frame.X).middle(float64(w)/(float64(l.frame.X)*zoom)),
+			m, err = scale(ctx, m, whole(l.frame.X).middle(float64(w)/(float64(l.frame.X)*zoom)),
 				whole(l.frame.Y).middle(float64(h)/(float64(l.frame.Y)*zoom)), w, h, false)
+			if err != nil {
+				return nil, err
+			}
 		}
-		m = rotate(m, j.plan.Rotate, l.frame.X, l.frame.Y)
+		if m, err = rotate(ctx, m, j.plan.Rotate, l.frame.X, l.frame.Y); err != nil {
+			return nil, err
+		}
 	}
 	if len(j.marks) > 0 {
 		m = j.mark(m)
@@ -391,11 +399,11 @@ func extend(dst, src *image.NRGBA, at image.Point) {
 func (j *job) encode(m image.Image) (*Picture, error) {
 	to := j.to
 	if j.plan.Format == Opaque && to.Format == PNG {
-		if _, transparent := m.(*image.NRGBA); !transparent || m.(*image.NRGBA).Opaque() {
+		if t, ok := m.(*image.NRGBA); ok {
+			m = opaque(t)
+		}
+		if _, transparent := m.(*image.NRGBA); !transparent {
 			to = codecFor(JPEG)
-			if t, ok := m.(*image.NRGBA); ok {
-				m = opaque(t)
-			}
 		}
 	}
 	quality := j.plan.Quality

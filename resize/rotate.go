@@ -1,6 +1,7 @@
 package resize
 
 import (
+	"context"
 	"image"
 	"math"
 
@@ -48,15 +49,16 @@ func (s span) middle(f float64) span {
 	return s
 }
 
-// rotate turns m counter-clockwise around its middle and gives w by h pixels of the middle.
-func rotate(m image.Image, degrees float64, w, h int) image.Image {
+// rotate turns m counter-clockwise around its middle and gives w by h pixels of the middle. The error is the cause
+// of ctx's end.
+func rotate(ctx context.Context, m image.Image, degrees float64, w, h int) (image.Image, error) {
 	if turns, rest := math.Modf(degrees / 90); rest == 0 {
 		p := poses[[4]int{1, 8, 3, 6}[int(turns)]]
 		px, solid := rgb(m)
 		if solid {
 			m = &image.RGBA{Pix: px.Pix, Stride: px.Stride, Rect: px.Rect}
 		}
-		return p.upright(m, whole(w), whole(h), w, h, w, h, 1, false)
+		return p.upright(ctx, m, whole(w), whole(h), w, h, w, h, 1, false)
 	}
 	// The kernel of package draw weights by alpha on RGBA, which is what makes edges clean.
 	src, solid := rgb(m)
@@ -72,5 +74,5 @@ func rotate(m image.Image, degrees float64, w, h int) image.Image {
 		cos, sin, float64(w)/2 - cos*cx - sin*cy,
 		-sin, cos, float64(h)/2 + sin*cx - cos*cy,
 	}, in, in.Rect, draw.Src, nil)
-	return standard(out)
+	return standard(out), nil
 }

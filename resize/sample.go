@@ -1,18 +1,24 @@
 package resize
 
 import (
+	"context"
 	"image"
 	"math"
 	"sync"
+
+	"github.com/imagecdn/imagecdn/internal/kernel"
 )
 
 // Resampling follows the usual separable scheme (Turkowski, "Filters for Common Resampling Tasks",
-// Graphics Gems, 1990): a Lanczos kernel of three lobes, widened by the reduction, over rows and
-// then over columns. All of it is integer arithmetic, so results are equal on every machine:
+// Graphics Gems, 1990): a Lanczos kernel of three lobes, widened by the reduction, over columns and then
+// over rows. All sums are of integers, so that every machine comes to the same from the same weights:
 //
 //	samples    8 bits
 //	weights    Q14, the weights of one output add up to exactly 1<<14
-//	between    Q6 (14 bits and a sign, for the overshoot of negative lobes); rows of int16
+//	between    Q6 in 16 bits (14 bits and a sign, for the overshoot of negative lobes)
+//
+// A row of the output is made at once: the rows of the source that it needs are added up, which is the larger
+// part of the work and the one that wide registers are made for, and the sum is filtered across.
 //
 // Pictures with transparency are weighted by alpha on the way in and divided by it on the way out,
 // without a rounding to eight bits between, so that colours under transparent pixels never bleed.
@@ -23,8 +29,11 @@ const (
 	// shrinkAbove is the reduction from which boxes of pixels are averaged first. The kernel then
 	// has at least a factor of two left to do, where the difference to the full kernel is beyond
 	// 40 dB on photographs (TestPhotographs). The kernel costs six multiplications for each sample of
-	// the source, a box one addition.
+	// the source, a box one.
 	shrinkAbove = 4.0
+
+	// largestBox bounds the averages, whose weights would else lose precision.
+	largestBox = 128
 )
 
 // A span is a stretch of one axis, in samples; its ends may fall between samples.
@@ -51,60 +60,106 @@ func (s span) scaled(f float64) span {
 	return s
 }
 
-// A filter holds, for each output sample, which input samples it is made of.
-type filter struct {
-	taps   int     // per output
-	start  []int   // first input of each output
-	weight []int32 // taps of each output, Q14
+// A stretch is the part of one axis of a raster that is resampled, in boxes of k samples.
+type stretch struct {
+	lo, size int // in samples
+	k        int
+	boxes    int
 }
 
-// newFilter makes the filter that takes s to n samples.
-func newFilter(s span, n int) filter {
-	step := s.size / float64(n)
+// around gives the stretch that n outputs of s are made of, in boxes of at most k samples, and s in terms of its
+// boxes. The last box may be smaller; boxes are made so large that it is hardly.
+func (s span) around(n, k int) (stretch, span) {
+	reach := int(math.Ceil(lobes*max(s.size/float64(n), float64(k)))) + k
+	lo := max(s.lo, int(s.at)-reach)
+	size := min(s.hi, int(math.Ceil(s.at+s.size))+reach) - lo
+	boxes := (size + k - 1) / k
+	k = (size + boxes - 1) / boxes
+	boxes = (size + k - 1) / k
+	return stretch{lo, size, k, boxes}, span{
+		at: (s.at - float64(lo)) / float64(k), size: s.size / float64(k), hi: boxes, flip: s.flip,
+	}
+}
+
+// lanczos makes f the filter that takes s to n samples.
+func (s *scratch) lanczos(f *kernel.Filter, x span, n, channels int) {
+	step := x.size / float64(n)
 	scale := max(step, 1)
 	support := lobes * scale
-	taps := min(int(math.Ceil(2*support)), s.hi-s.lo)
-	f := filter{taps: taps, start: make([]int, n), weight: make([]int32, n*taps)}
-	w := make([]float64, taps)
+	taps := min(int(math.Ceil(2*support)), x.hi-x.lo)
+	f.Init(n, taps, channels)
+	s.exact, s.weight = grow(s.exact, taps), grow(s.weight, taps)
+	table := lanczosTable()
+	perTap := tableSteps / scale
 	for i := range n {
 		// A stretch may end a fraction of a sample beyond the picture, where chroma is subsampled.
-		center := min(max(s.at+(float64(i)+0.5)*step, float64(s.lo)), float64(s.hi))
-		first := min(max(int(math.Ceil(center-support-0.5)), s.lo), s.hi-taps)
+		center := min(max(x.at+(float64(i)+0.5)*step, float64(x.lo)), float64(x.hi))
+		first := min(max(int(math.Ceil(center-support-0.5)), x.lo), x.hi-taps)
 		sum := 0.0
-		for k := range w {
-			w[k] = lanczos((float64(first+k) + 0.5 - center) / scale)
-			sum += w[k]
+		from := float64(first) + 0.5 - center
+		for k := range s.exact {
+			w := table.at((from + float64(k)) * perTap)
+			s.exact[k] = w
+			sum += w
 		}
 		// Rounding the running total instead of each weight keeps the sum exact.
-		out := i
-		if s.flip {
-			out = n - 1 - i
-		}
-		q, total, given := f.weight[out*taps:][:taps], 0.0, int32(0)
-		for k, v := range w {
-			total += v / sum
-			upTo := int32(math.Floor(total*(1<<weightBits) + 0.5))
-			q[k] = upTo - given
+		total, given := 0.0, 0
+		for k, v := range s.exact {
+			total += v
+			upTo := int(math.Floor(float64(total*((1<<weightBits)/sum)) + 0.5))
+			s.weight[k] = int16(upTo - given)
 			given = upTo
 		}
-		f.start[out] = first
+		out := i
+		if x.flip {
+			out = n - 1 - i
+		}
+		f.Set(out, first, s.weight)
 	}
-	return f
 }
 
-// lanczos is the kernel at x: sinc(x)·sinc(x/3) within three lobes.
-func lanczos(x float64) float64 {
-	if x < 0 {
-		x = -x
+// A lanczosValues holds the kernel, sinc(x)·sinc(x/3), at each of tableSteps parts of a lobe. What a line
+// between two of them is off by is a thirtieth of the last bit of a weight.
+type lanczosValues [lobes*tableSteps + 1]float64
+
+const tableSteps = 512
+
+var lanczosTable = sync.OnceValue(func() *lanczosValues {
+	t := new(lanczosValues)
+	t[0] = 1
+	for i := 1; i < lobes*tableSteps; i++ { // and zero at the end
+		x := math.Pi * float64(i) / tableSteps
+		t[i] = lobes * math.Sin(x) * math.Sin(x/lobes) / (x * x)
 	}
-	switch {
-	case x >= lobes:
+	return t
+})
+
+// at gives the kernel at x, in steps.
+func (t *lanczosValues) at(x float64) float64 {
+	x = math.Abs(x)
+	i := int(x)
+	if i >= len(t)-1 {
 		return 0
-	case x < 1e-9:
-		return 1
 	}
-	x *= math.Pi
-	return lobes * math.Sin(x) * math.Sin(x/lobes) / (x * x)
+	// The conversion keeps compilers from fusing the two operations, so that all machines round alike.
+	return t[i] + float64((x-float64(i))*(t[i+1]-t[i]))
+}
+
+// boxes makes f the filter that averages the boxes of x.
+func (s *scratch) boxes(f *kernel.Filter, x stretch, channels int) {
+	k, size, n, taps := x.k, x.size, x.boxes, min(x.k, x.size)
+	f.Init(n, taps, channels)
+	s.weight = grow(s.weight, taps)
+	for i := range n {
+		// The last box ends where the others would begin again, with no weight on what it shares.
+		start := min(i*k, size-taps)
+		none := i*k - start
+		clear(s.weight[:none])
+		for j := range taps - none {
+			s.weight[none+j] = int16((j+1)<<weightBits/(taps-none) - j<<weightBits/(taps-none))
+		}
+		f.Set(i, start, s.weight)
+	}
 }
 
 // A raster is a rectangle of interleaved 8-bit samples.
@@ -124,9 +179,15 @@ func (r raster) row(y int) []uint8 { return r.pix[y*r.stride:][: r.w*r.ch : r.w*
 
 // scratch is the working memory of one resampling, kept for the next.
 type scratch struct {
-	rows []int16
-	acc  []int32
-	sums []uint64
+	across, down       kernel.Filter
+	boxAcross, boxDown kernel.Filter
+	exact              []float64 // the weights of one output
+	weight             []int16   // and as a Filter has them
+
+	row    []int16 // one row between the filters
+	boxRow []int16 // one row between the averages
+	ring   []int16 // rows that are weighted by alpha or averaged, as many as the filter down has taps
+	box    []int16 // some columns of the rows of one box, weighted by alpha
 }
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
@@ -139,31 +200,51 @@ func grow[T any](buf []T, n int) []T {
 	return buf[:n]
 }
 
-// resample maps the spans x and y of src to all of dst.
-func resample(dst, src raster, x, y span) {
-	if x.exact(dst.w) && y.exact(dst.h) {
-		for i := range dst.h {
-			from := i
-			if y.flip {
-				from = dst.h - 1 - i
-			}
-			row := src.row(int(y.at) + from)[int(x.at)*src.ch:][:dst.w*src.ch]
-			if x.flip {
-				mirror(dst.row(i), row, src.ch)
-			} else {
-				copy(dst.row(i), row)
-			}
+// resample maps the spans x and y of each of src to all of dst's raster beside it. Those of src are of one size
+// and kind, and those of dst too. When ctx is done it stops at the next row, with ctx's cause.
+func resample(ctx context.Context, dst, src []raster, x, y span) error {
+	if x.exact(dst[0].w) && y.exact(dst[0].h) {
+		for i := range dst {
+			move(dst[i], src[i], x, y)
 		}
-		return
+		return nil
 	}
 	s := scratches.Get().(*scratch)
 	defer scratches.Put(s)
 
-	kx, ky := shrinkFactor(x.size/float64(dst.w)), shrinkFactor(y.size/float64(dst.h))
-	if kx > 1 || ky > 1 {
-		src, x, y = shrink(s, src, x, y, kx, ky)
+	w, h, ch := dst[0].w, dst[0].h, dst[0].ch
+	b := band{scratch: s, flip: y.flip}
+	b.x, x = x.around(w, shrinkFactor(x.size/float64(w)))
+	b.y, y = y.around(h, shrinkFactor(y.size/float64(h)))
+	s.lanczos(&s.across, x, w, ch)
+	s.lanczos(&s.down, y, h, 0)
+	if b.shrinks() {
+		s.boxes(&s.boxAcross, b.x, ch)
+		s.boxes(&s.boxDown, b.y, 0)
 	}
-	s.convolve(dst, src, newFilter(x, dst.w), newFilter(y, dst.h), y.flip)
+	for i := range dst {
+		b.src = src[i]
+		if err := b.convolve(ctx, dst[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// move copies the samples of src that are samples of dst.
+func move(dst, src raster, x, y span) {
+	for i := range dst.h {
+		from := i
+		if y.flip {
+			from = dst.h - 1 - i
+		}
+		row := src.row(int(y.at) + from)[int(x.at)*src.ch:][:dst.w*src.ch]
+		if x.flip {
+			mirror(dst.row(i), row, src.ch)
+		} else {
+			copy(dst.row(i), row)
+		}
+	}
 }
 
 // mirror copies the pixels of src in the other order.
@@ -177,262 +258,92 @@ func shrinkFactor(reduction float64) int {
 	if reduction < shrinkAbove {
 		return 1
 	}
-	return int(reduction / (shrinkAbove / 2))
+	return int(min(reduction/(shrinkAbove/2), largestBox))
 }
 
-// convolve runs the two filters. Rows are filtered across as they are needed and kept in a ring that
-// holds as many as the filter down has taps.
-func (s *scratch) convolve(dst, src raster, fx, fy filter, flip bool) {
-	n := dst.w * dst.ch
-	s.rows = grow(s.rows, n*fy.taps)
-	s.acc = grow(s.acc, n)
-	ring := func(y int) []int16 { return s.rows[(y%fy.taps)*n:][:n:n] }
+// A band is the part of a raster that is resampled.
+type band struct {
+	*scratch
+	src  raster
+	x, y stretch
+	flip bool // whether the last rows of the output come first
+}
 
-	next := 0 // the first row that has not been filtered across
+func (b *band) shrinks() bool { return b.x.k > 1 || b.y.k > 1 }
+
+// convolve runs the filters. Where rows of the source cannot be added up as they are, they are made ready as they
+// are needed and kept in a ring that holds as many as the filter down has taps.
+func (b *band) convolve(ctx context.Context, dst raster) error {
+	n, taps := b.x.boxes*dst.ch, b.down.Taps()
+	b.row = grow(b.row, n+kernel.Slack)
+	row := b.row[:n]
+	direct := !b.src.alpha && !b.shrinks()
+	if !direct {
+		b.ring = grow(b.ring, taps*n)
+		b.weight = grow(b.weight, taps)
+	}
+	next := 0 // the first row that is not in the ring yet
 	for i := range dst.h {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		y := i
-		if flip { // so that source rows are visited in order
+		if b.flip { // so that source rows are visited in order
 			y = dst.h - 1 - i
 		}
-		first := fy.start[y]
-		for next = max(next, first); next < first+fy.taps; next++ {
-			switch {
-			case dst.ch == 1:
-				across1(ring(next), src.row(next), fx)
-			case src.alpha:
-				acrossAlpha(ring(next), src.row(next), fx)
-			default:
-				across4(ring(next), src.row(next), fx)
-			}
-		}
-
-		clear(s.acc)
-		w := fy.weight[y*fy.taps:][:fy.taps]
-		k := 0
-		for ; k+4 <= len(w); k += 4 {
-			down4(s.acc, ring(first+k), ring(first+k+1), ring(first+k+2), ring(first+k+3), w[k:])
-		}
-		for ; k < len(w); k++ {
-			down1(s.acc, ring(first+k), w[k])
-		}
-		if src.alpha {
-			storeAlpha(dst.row(y), s.acc)
+		first, weights := b.down.Row(y)
+		if direct {
+			kernel.Down(row, b.from(first), b.src.stride, weights)
 		} else {
-			store(dst.row(y), s.acc)
-		}
-	}
-}
-
-// across1 filters a row of one channel: Q0 in, Q6 out.
-func across1(dst []int16, src []uint8, f filter) {
-	for i := range dst {
-		w := f.weight[i*f.taps:][:f.taps]
-		px := src[f.start[i]:][:len(w)]
-		acc := int32(1 << (weightBits - 7))
-		for k, v := range px {
-			acc += w[k] * int32(v)
-		}
-		dst[i] = int16(acc >> (weightBits - 6))
-	}
-}
-
-// across4 filters a row of four channels: Q0 in, Q6 out.
-func across4(dst []int16, src []uint8, f filter) {
-	const half = 1 << (weightBits - 7)
-	for i := range len(dst) / 4 {
-		w := f.weight[i*f.taps:][:f.taps]
-		px := src[4*f.start[i]:][:4*len(w)]
-		r, g, b, a := int32(half), int32(half), int32(half), int32(half)
-		for _, v := range w {
-			r += v * int32(px[0])
-			g += v * int32(px[1])
-			b += v * int32(px[2])
-			a += v * int32(px[3])
-			px = px[4:]
-		}
-		out := dst[4*i:][:4]
-		out[0] = int16(r >> (weightBits - 6))
-		out[1] = int16(g >> (weightBits - 6))
-		out[2] = int16(b >> (weightBits - 6))
-		out[3] = int16(a >> (weightBits - 6))
-	}
-}
-
-// acrossAlpha filters a row whose colours are weighted by alpha. Full alpha and full colour come out
-// as 255·255/4: the sum of a row of them is below 2³¹, overshoot included.
-func acrossAlpha(dst []int16, src []uint8, f filter) {
-	const half = 1 << (weightBits + 1)
-	for i := range len(dst) / 4 {
-		w := f.weight[i*f.taps:][:f.taps]
-		px := src[4*f.start[i]:][:4*len(w)]
-		r, g, b, a := int32(half), int32(half), int32(half), int32(half)
-		for _, v := range w {
-			va := v * int32(px[3])
-			r += va * int32(px[0])
-			g += va * int32(px[1])
-			b += va * int32(px[2])
-			a += va * 255
-			px = px[4:]
-		}
-		out := dst[4*i:][:4]
-		out[0] = int16(r >> (weightBits + 2))
-		out[1] = int16(g >> (weightBits + 2))
-		out[2] = int16(b >> (weightBits + 2))
-		out[3] = int16(a >> (weightBits + 2))
-	}
-}
-
-// down4 adds four weighted rows to acc.
-func down4(acc []int32, r0, r1, r2, r3 []int16, w []int32) {
-	w0, w1, w2, w3 := w[0], w[1], w[2], w[3]
-	r0, r1, r2, r3 = r0[:len(acc)], r1[:len(acc)], r2[:len(acc)], r3[:len(acc)]
-	for i := range acc {
-		acc[i] += w0*int32(r0[i]) + w1*int32(r1[i]) + w2*int32(r2[i]) + w3*int32(r3[i])
-	}
-}
-
-func down1(acc []int32, r []int16, w int32) {
-	r = r[:len(acc)]
-	for i := range acc {
-		acc[i] += w * int32(r[i])
-	}
-}
-
-// store rounds Q20 to samples.
-func store(dst []uint8, acc []int32) {
-	const shift = weightBits + 6
-	acc = acc[:len(dst)]
-	for i := range dst {
-		v := (acc[i] + 1<<(shift-1)) >> shift
-		if uint32(v) > 255 {
-			v = ^(v >> 31) & 255 // below: 0, above: 255
-		}
-		dst[i] = uint8(v)
-	}
-}
-
-// storeAlpha divides colours by alpha and rounds both to samples.
-func storeAlpha(dst []uint8, acc []int32) {
-	const full = (255 * 255 >> 2) << weightBits // as acrossAlpha left it, times the weights down
-	for i := 0; i+4 <= len(dst); i += 4 {
-		a := min(acc[i+3], full)
-		alpha := uint8((int64(max(a, 0))*255 + full/2) / full)
-		dst[i+3] = alpha
-		if alpha == 0 {
-			dst[i], dst[i+1], dst[i+2] = 0, 0, 0
-			continue
-		}
-		for c := range 3 {
-			v := int64(min(max(acc[i+c], 0), a))
-			dst[i+c] = uint8((v*255 + int64(a)/2) / int64(a))
-		}
-	}
-}
-
-// shrink averages boxes of kx by ky samples, over as much of src as the kernel will look at after,
-// and gives the spans in terms of the result.
-func shrink(s *scratch, src raster, x, y span, kx, ky int) (raster, span, span) {
-	fit := func(s span, k, size int) (lo, n int, out span) {
-		// What is left to do is a reduction by less than shrinkAbove, so this is as far as the kernel
-		// looks; the boxes begin where the stretch does.
-		reach := int(lobes*shrinkAbove) * k
-		lo = max(s.lo, int(s.at)-reach)
-		hi := min(s.hi, int(math.Ceil(s.at+s.size))+reach)
-		n = (hi - lo + k - 1) / k
-		s.at, s.size = (s.at-float64(lo))/float64(k), s.size/float64(k)
-		s.lo, s.hi = 0, n
-		return lo, n, s
-	}
-	x0, w, x := fit(x, kx, src.w)
-	y0, h, y := fit(y, ky, src.h)
-	dst := newRaster(w, h, src.ch)
-	dst.alpha = src.alpha
-	s.sums = grow(s.sums, w*src.ch)
-	for j := range h {
-		clear(s.sums)
-		top := y0 + j*ky
-		bottom := min(top+ky, src.h)
-		for yy := top; yy < bottom; yy++ {
-			row := src.row(yy)[x0*src.ch:]
-			switch {
-			case src.ch == 1:
-				sum1(s.sums, row, kx)
-			case src.alpha:
-				sumAlpha(s.sums, row, kx)
-			default:
-				sum4(s.sums, row, kx)
-			}
-		}
-		out := dst.row(j)
-		for i := range w {
-			count := uint64(bottom-top) * uint64(min(kx, src.w-x0-i*kx))
-			if src.alpha {
-				sum := s.sums[4*i:][:4]
-				half := sum[3] / 2
-				out[4*i+3] = uint8((sum[3] + count/2) / count)
-				if sum[3] > 0 {
-					for c := range 3 {
-						out[4*i+c] = uint8((sum[c] + half) / sum[3])
-					}
+			for next = max(next, first); next < first+taps; next++ {
+				if ctx.Err() != nil {
+					return context.Cause(ctx)
 				}
-				continue
+				b.ready(b.ring[next%taps*n:][:n], next)
 			}
-			for c := range src.ch {
-				out[i*src.ch+c] = uint8((s.sums[i*src.ch+c] + count/2) / count)
+			// The ring is added up in the order of memory.
+			turn := first % taps
+			copy(b.weight[turn:], weights)
+			copy(b.weight, weights[taps-turn:])
+			kernel.DownWide(row, b.ring, n, b.weight)
+		}
+		if b.src.alpha {
+			kernel.AcrossAlpha(dst.row(y), b.row, &b.across)
+		} else {
+			kernel.Across(dst.row(y), b.row, &b.across)
+		}
+	}
+	return nil
+}
+
+// from gives the samples of the band from row y of it.
+func (b *band) from(y int) []uint8 {
+	return b.src.pix[(b.y.lo+y)*b.src.stride+b.x.lo*b.src.ch:]
+}
+
+// ready makes row y of boxes a wide one (see package kernel).
+func (b *band) ready(dst []int16, y int) {
+	n := b.x.size * b.src.ch
+	if !b.shrinks() {
+		kernel.Premultiply(dst, b.from(y)[:n])
+		return
+	}
+	b.boxRow = grow(b.boxRow, n+kernel.Slack)
+	first, weights := b.boxDown.Row(y)
+	if b.src.alpha {
+		const columns = 1024 // at a time, so that the rows of a box stay in a near cache
+		b.box = grow(b.box, len(weights)*columns)
+		for x := 0; x < n; x += columns {
+			size := min(columns, n-x)
+			for i := range weights {
+				kernel.Premultiply(b.box[i*columns:][:size], b.from(first + i)[x:][:size])
 			}
+			kernel.DownWide(b.boxRow[x:][:size], b.box, columns, weights)
 		}
+	} else {
+		kernel.Down(b.boxRow[:n], b.from(first), b.src.stride, weights)
 	}
-	return dst, x, y
-}
-
-func sum1(sums []uint64, row []uint8, k int) {
-	for i := range sums {
-		n := min(k, len(row))
-		t := uint64(0)
-		for _, v := range row[:n] {
-			t += uint64(v)
-		}
-		sums[i] += t
-		row = row[n:]
-	}
-}
-
-func sum4(sums []uint64, row []uint8, k int) {
-	for i := 0; i+4 <= len(sums); i += 4 {
-		n := min(4*k, len(row))
-		var r, g, b, a uint64
-		for px := row[:n]; len(px) >= 4; px = px[4:] {
-			r += uint64(px[0])
-			g += uint64(px[1])
-			b += uint64(px[2])
-			a += uint64(px[3])
-		}
-		sums[i] += r
-		sums[i+1] += g
-		sums[i+2] += b
-		sums[i+3] += a
-		row = row[n:]
-	}
-}
-
-// sumAlpha adds up colours weighted by alpha, and alpha.
-func sumAlpha(sums []uint64, row []uint8, k int) {
-	for i := 0; i+4 <= len(sums); i += 4 {
-		n := min(4*k, len(row))
-		var r, g, b, a uint64
-		for px := row[:n]; len(px) >= 4; px = px[4:] {
-			w := uint64(px[3])
-			r += w * uint64(px[0])
-			g += w * uint64(px[1])
-			b += w * uint64(px[2])
-			a += w
-		}
-		sums[i] += r
-		sums[i+1] += g
-		sums[i+2] += b
-		sums[i+3] += a
-		row = row[n:]
-	}
+	kernel.AcrossWide(dst, b.boxRow, &b.boxAcross)
 }
 
 // transpose swaps rows and columns.
