@@ -9,7 +9,7 @@ BENCH ?= .
 PKG ?= ./...
 ROUNDS ?= 6
 
-.PHONY: help test race purego fuzz golden bench bench-compare hits hitratio generate lint cross smoke conformance ci
+.PHONY: help test race purego arm64 fuzz golden bench bench-compare hits hitratio generate lint cross smoke conformance ci
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -20,8 +20,14 @@ test: ## run all tests
 race: ## run all tests under the race detector (needs a C compiler; takes minutes)
 	CGO_ENABLED=1 go test -race -timeout 30m ./...
 
-purego: ## run all tests without cgo
+purego: ## run all tests without cgo, and those of pixels without assembly
 	CGO_ENABLED=0 go test ./...
+	CGO_ENABLED=0 go test -tags purego ./internal/kernel ./resize
+
+arm64: ## run the tests of pixels on arm64, emulated where that is not what this is (needs qemu-user-static; takes minutes)
+	CGO_ENABLED=0 GOARCH=arm64 go test -exec "$$(go env GOARCH | grep -qx arm64 || echo qemu-aarch64-static)" ./internal/kernel
+	CGO_ENABLED=0 GOARCH=arm64 go test -tags nodynamic -exec "$$(go env GOARCH | grep -qx arm64 || echo qemu-aarch64-static)" \
+		-run 'Golden|Constant|Transparency|NoFringes|OneToOne|Crop' ./resize
 
 fuzz: ## fuzz each target for FUZZTIME (30s), one after the other; PKG narrows it
 	@for dir in $$(go list -f '{{.Dir}}' $(PKG)); do \

@@ -72,6 +72,7 @@ var importPolicy = map[string]struct {
 	"internal/hitbench":    {own: []string{"", "cache"}},             // a command that scripts/hits.sh measures
 	"internal/jpegenc":     {modules: []string{"golang.org/x/sys"}},  // whether there is AVX2
 	"internal/kernel":      {modules: []string{"golang.org/x/sys"}},  // whether the processor has AVX2
+	"internal/kernel":      {modules: []string{"golang.org/x/sys"}},  // what the processor can
 	"internal/samples":     {},
 }
 

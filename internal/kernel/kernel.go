@@ -15,11 +15,11 @@
 //
 // # Machines
 //
-// On amd64 with AVX2 the loops are assembly, written by _asm; elsewhere, and with the build tag purego,
-// they are Go. Both give the same bits, whatever the data: tests compare them.
+// On amd64 with AVX2 the loops are assembly, written by _asm, and on arm64 too, written by hand; elsewhere, and
+// with the build tag purego, they are Go. All give the same bits, whatever the data: tests compare them.
 package kernel
 
-//go:generate go -C _asm run . -out ../kernel_amd64.s -stubs ../stubs_amd64.go -pkg kernel
+//go:generate go -C _asm run . -out ../kernel_amd64.s
 
 const (
 	weightBits = 14

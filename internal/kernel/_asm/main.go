@@ -1,4 +1,4 @@
-// Command asm writes kernel_amd64.s: go run . -out ../kernel_amd64.s -pkg kernel
+// Command asm writes kernel_amd64.s: go run . -out ../kernel_amd64.s
 package main
 
 import (
@@ -13,11 +13,11 @@ func main() {
 	ConstraintExpr("amd64,!purego")
 	down8()
 	down16()
-	across1("across1AVX2", narrow)
-	across1("across1WideAVX2", wide)
-	across4("across4AVX2", narrow)
-	across4("across4WideAVX2", wide)
-	across4("acrossAlphaAVX2", unweighted)
+	across1("across1SIMD", narrow)
+	across1("across1WideSIMD", wide)
+	across4("across4SIMD", narrow)
+	across4("across4WideSIMD", wide)
+	across4("acrossAlphaSIMD", unweighted)
 	premultiply()
 	yCbCrToRGBA()
 	Generate()
@@ -121,9 +121,7 @@ func down(init Mem, scale uint8, add func(p, q Mem, w reg.VecVirtual, acc [4]reg
 
 func down8() {
 	init := dwords("down8Init", 1<<7)
-	TEXT("down8AVX2", NOSPLIT, "func(dst *int16, src *uint8, stride int, weight *int16, rows, n int)")
-	Doc("down8AVX2 needs n of at least 32; stride is in bytes.")
-	Pragma("noescape")
+	TEXT("down8SIMD", NOSPLIT, "func(dst *int16, src *uint8, stride int, weight *int16, rows, n int)")
 	zero := YMM()
 	VPXOR(zero, zero, zero)
 	down(init, 1, func(p, q Mem, w reg.VecVirtual, acc [4]reg.VecVirtual) {
@@ -161,9 +159,7 @@ func down8() {
 
 func down16() {
 	init := dwords("down16Init", 1<<29+1<<15)
-	TEXT("down16AVX2", NOSPLIT, "func(dst *int16, src *int16, stride int, weight *int16, rows, n int)")
-	Doc("down16AVX2 needs n of at least 32; stride is in bytes.")
-	Pragma("noescape")
+	TEXT("down16SIMD", NOSPLIT, "func(dst, src *int16, stride int, weight *int16, rows, n int)")
 	down(init, 2, func(p, q Mem, w reg.VecVirtual, acc [4]reg.VecVirtual) {
 		for i := range 2 {
 			a, b, s, t := YMM(), YMM(), YMM(), YMM()
@@ -238,8 +234,6 @@ func across1(name string, f form) {
 	init := f.sharedInit()
 	sample, size := f.sample()
 	TEXT(name, NOSPLIT, "func(dst *"+sample+", row *int16, start *int32, packed *int16, pad, n int)")
-	Doc(name + " needs n of at least 8.")
-	Pragma("noescape")
 	packed := Load(Param("packed"), GP64())
 	n := Load(Param("n"), GP64()).(reg.GPVirtual)
 	blocks(n, 8, func(x reg.GPVirtual) {
@@ -313,8 +307,6 @@ func across4(name string, f form) {
 	}
 	sample, _ := f.sample()
 	TEXT(name, NOSPLIT, "func(dst *"+sample+", row *int16, start *int32, packed *int16, pad, n int)")
-	Doc(name + " needs n of at least 4 pixels.")
-	Pragma("noescape")
 	packed := Load(Param("packed"), GP64())
 	n := Load(Param("n"), GP64()).(reg.GPVirtual)
 	row := Load(Param("row"), GP64())
@@ -401,9 +393,7 @@ func premultiply() {
 	alphas := bytes("alphas", [16]uint8{6, 7, 6, 7, 6, 7, 0x80, 0x80, 14, 15, 14, 15, 14, 15, 0x80, 0x80})
 	ones := words("opaqueAlpha", 0, 0, 0, 255)
 	sign := words("sign", -32768)
-	TEXT("premultiplyAVX2", NOSPLIT, "func(dst *int16, src *uint8, n int)")
-	Doc("premultiplyAVX2 needs n, in samples, of at least 16.")
-	Pragma("noescape")
+	TEXT("premultiplySIMD", NOSPLIT, "func(dst *int16, src *uint8, n int)")
 	dst := Load(Param("dst"), GP64())
 	src := Load(Param("src"), GP64())
 	n := Load(Param("n"), GP64()).(reg.GPVirtual)
@@ -431,9 +421,7 @@ func yCbCrToRGBA() {
 	middle := words("chromaZero", 128)
 	red, blue, luma, green := words("redOf", 257, 26345), words("blueOf", 257, -14942), words("lumaOf", 257, 0), words("greenOf", -22554, 18734)
 	full := words("opaque", 255)
-	TEXT("yCbCrToRGBAAVX2", NOSPLIT, "func(dst, y, cb, cr *uint8, n int)")
-	Doc("yCbCrToRGBAAVX2 needs n of at least 16 pixels.")
-	Pragma("noescape")
+	TEXT("yCbCrToRGBASIMD", NOSPLIT, "func(dst, y, cb, cr *uint8, n int)")
 	dst := Load(Param("dst"), GP64())
 	yp := Load(Param("y"), GP64())
 	cbp := Load(Param("cb"), GP64())

@@ -1,0 +1,7 @@
+//go:build !purego
+
+package kernel
+
+import "golang.org/x/sys/cpu"
+
+var accelerated = cpu.X86.HasAVX2
