@@ -125,3 +125,16 @@ func BenchmarkScale(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkTurn is what a photograph that was taken upright costs more, at 500x700.
+func BenchmarkTurn(b *testing.B) {
+	for _, ch := range []int{1, 4} {
+		b.Run(fmt.Sprintf("channels=%d", ch), func(b *testing.B) {
+			src := newRaster(700, 500, ch)
+			b.SetBytes(int64(len(src.pix)))
+			for b.Loop() {
+				transpose(src)
+			}
+		})
+	}
+}

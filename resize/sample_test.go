@@ -149,6 +149,32 @@ func TestResampleStops(t *testing.T) {
 	}
 }
 
+func TestTranspose(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 9))
+	for _, ch := range []int{1, 4} {
+		for w := 1; w < 35; w += 3 {
+			for h := 1; h < 35; h++ {
+				src := raster{stride: w*ch + r.IntN(9), w: w, h: h, ch: ch}
+				src.pix = make([]uint8, src.stride*(h-1)+w*ch) // no byte more
+				for i := range src.pix {
+					src.pix[i] = uint8(r.IntN(256))
+				}
+				dst := transpose(src)
+				if dst.w != h || dst.h != w || dst.ch != ch {
+					t.Fatalf("%dx%d becomes %dx%d", w, h, dst.w, dst.h)
+				}
+				for y := range h {
+					for x := range w {
+						if got, want := dst.row(x)[y*ch:][:ch], src.row(y)[x*ch:][:ch]; !bytes.Equal(got, want) {
+							t.Fatalf("%dx%d, %d channels: %d,%d is %v, want %v", w, h, ch, x, y, got, want)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
 // TestSolid finds the one pixel that is not opaque, wherever it is.
 func TestSolid(t *testing.T) {
 	for w := 1; w < 40; w++ {
