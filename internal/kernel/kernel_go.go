@@ -23,26 +23,40 @@ func downWideGo(dst []int16, src []int16, stride int, weights []int16) {
 }
 
 func downGo[T uint8 | int16](dst []int16, src []T, stride int, weights []int16, init int32, shift uint) {
-	var sums [128]int32 // of as many columns: they stay in the nearest cache
+	var sums [256]int32 // of as many columns: they stay in the nearest cache
 	for x := 0; x < len(dst); x += len(sums) {
 		out := dst[x:min(x+len(sums), len(dst))]
 		acc := sums[:len(out)]
-		for i := range acc {
-			acc[i] = init
-		}
-		k := 0
-		for ; k+4 <= len(weights); k += 4 {
-			w0, w1, w2, w3 := int32(weights[k]), int32(weights[k+1]), int32(weights[k+2]), int32(weights[k+3])
-			r0, r1 := src[k*stride+x:][:len(acc)], src[(k+1)*stride+x:][:len(acc)]
-			r2, r3 := src[(k+2)*stride+x:][:len(acc)], src[(k+3)*stride+x:][:len(acc)]
+		row := func(k int) []T { return src[k*stride+x:][:len(acc)] }
+		// First the one to four rows that are left over when the others are taken four at a time.
+		k := (len(weights)-1)%4 + 1
+		w0, r0 := int32(weights[0]), row(0)
+		switch k {
+		case 1:
 			for i := range acc {
-				acc[i] += w0*int32(r0[i]) + w1*int32(r1[i]) + w2*int32(r2[i]) + w3*int32(r3[i])
+				acc[i] = init + w0*int32(r0[i])
+			}
+		case 2:
+			w1, r1 := int32(weights[1]), row(1)
+			for i := range acc {
+				acc[i] = init + w0*int32(r0[i]) + w1*int32(r1[i])
+			}
+		case 3:
+			w1, w2, r1, r2 := int32(weights[1]), int32(weights[2]), row(1), row(2)
+			for i := range acc {
+				acc[i] = init + w0*int32(r0[i]) + w1*int32(r1[i]) + w2*int32(r2[i])
+			}
+		case 4:
+			w1, w2, w3, r1, r2, r3 := int32(weights[1]), int32(weights[2]), int32(weights[3]), row(1), row(2), row(3)
+			for i := range acc {
+				acc[i] = init + w0*int32(r0[i]) + w1*int32(r1[i]) + w2*int32(r2[i]) + w3*int32(r3[i])
 			}
 		}
-		for ; k < len(weights); k++ {
-			w, row := int32(weights[k]), src[k*stride+x:][:len(acc)]
+		for ; k < len(weights); k += 4 {
+			w0, w1, w2, w3 := int32(weights[k]), int32(weights[k+1]), int32(weights[k+2]), int32(weights[k+3])
+			r0, r1, r2, r3 := row(k), row(k+1), row(k+2), row(k+3)
 			for i := range acc {
-				acc[i] += w * int32(row[i])
+				acc[i] += w0*int32(r0[i]) + w1*int32(r1[i]) + w2*int32(r2[i]) + w3*int32(r3[i])
 			}
 		}
 		for i, v := range acc {
@@ -69,6 +83,10 @@ func across1WideGo(dst []int16, row []int16, f *Filter) {
 func (f *Filter) sum(row []int16, i int) (sum int32) {
 	w := f.weight[i*f.taps:][:f.taps]
 	px := row[f.start[i]:][:len(w)]
+	for len(w) >= 4 && len(px) >= 4 {
+		sum += int32(w[0])*int32(px[0]) + int32(w[1])*int32(px[1]) + int32(w[2])*int32(px[2]) + int32(w[3])*int32(px[3])
+		w, px = w[4:], px[4:]
+	}
 	for k, v := range px {
 		sum += int32(w[k]) * int32(v)
 	}
