@@ -92,9 +92,10 @@ func (s *scratch) lanczos(f *kernel.Filter, x span, n, channels int) {
 	s.exact, s.weight = grow(s.exact, taps), grow(s.weight, taps)
 	table := lanczosTable()
 	perTap := tableSteps / scale
+	// Conversions, here and in at, keep compilers from fusing two operations, so that all machines round alike.
 	for i := range n {
 		// A stretch may end a fraction of a sample beyond the picture, where chroma is subsampled.
-		center := min(max(x.at+(float64(i)+0.5)*step, float64(x.lo)), float64(x.hi))
+		center := min(max(x.at+float64((float64(i)+0.5)*step), float64(x.lo)), float64(x.hi))
 		first := min(max(int(math.Ceil(center-support-0.5)), x.lo), x.hi-taps)
 		sum := 0.0
 		from := float64(first) + 0.5 - center
@@ -130,7 +131,8 @@ var lanczosTable = sync.OnceValue(func() *lanczosValues {
 	t[0] = 1
 	for i := 1; i < lobes*tableSteps; i++ { // and zero at the end
 		x := math.Pi * float64(i) / tableSteps
-		t[i] = lobes * math.Sin(x) * math.Sin(x/lobes) / (x * x)
+		// In single precision, so that machines whose sines differ in the last bit agree.
+		t[i] = float64(float32(lobes * math.Sin(x) * math.Sin(x/lobes) / (x * x)))
 	}
 	return t
 })
@@ -142,7 +144,6 @@ func (t *lanczosValues) at(x float64) float64 {
 	if i >= len(t)-1 {
 		return 0
 	}
-	// The conversion keeps compilers from fusing the two operations, so that all machines round alike.
 	return t[i] + float64((x-float64(i))*(t[i+1]-t[i]))
 }
 
