@@ -71,7 +71,6 @@ var importPolicy = map[string]struct {
 	"internal/flight":      {modules: []string{"golang.org/x/sync"}}, // singleflight
 	"internal/hitbench":    {own: []string{"", "cache"}},             // a command that scripts/hits.sh measures
 	"internal/jpegenc":     {modules: []string{"golang.org/x/sys"}},  // whether there is AVX2
-	"internal/kernel":      {modules: []string{"golang.org/x/sys"}},  // whether the processor has AVX2
 	"internal/kernel":      {modules: []string{"golang.org/x/sys"}},  // what the processor can
 	"internal/samples":     {},
 }
