@@ -2,6 +2,7 @@ package imagecdn
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -163,6 +164,9 @@ func (t *target) PurgePath(ctx context.Context, path string, mode purge.Mode) (p
 	}
 
 	before := t.noted(path)
+	if known := s.cache.Known(image, ""); before == nil && known != nil && known.Marked() {
+		before = known // it came between the note and the mark, or another job has forgotten the note
+	}
 	switch {
 	case before != nil:
 	case t.wasResumed(path):
@@ -173,6 +177,13 @@ func (t *target) PurgePath(ctx context.Context, path string, mode purge.Mode) (p
 	now, err := s.cache.Refresh(ctx, image, "")
 	if err != nil {
 		return purge.PathResult{}, err
+	}
+	if now.How == cache.StaleHit && now.Entry.Marked() {
+		return purge.PathResult{}, errors.New("the origin fails, and what there was is served on")
+	}
+	if mode == purge.Stale && !now.Alive() {
+		// What the origin said was not kept, and what was before is served until the origin is asked again.
+		return purge.PathResult{}, errors.New("another purge came between")
 	}
 	outcome := purge.Changed
 	switch e := now.Entry; {

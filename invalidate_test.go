@@ -156,6 +156,64 @@ func TestStaleServesWhileItRefreshes(t *testing.T) {
 	})
 }
 
+// An origin that fails says nothing of whether an image has changed.
+func TestStaleFailsWhereTheOriginDoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOrigin()
+		o.set("/cat.png", answer{header: cachedAnHour, body: paint(t, red, 40, 40)})
+		h := open(t, o, nil)
+		const url = "/photos/cat.png?w=20"
+		mustGet(t, h, url)
+		o.set("/cat.png", answer{status: http.StatusInternalServerError})
+		rec, _ := purged(t, h, purge.Options{Mode: purge.Stale}, "/photos/cat.png")
+		if p := rec.Paths[0]; rec.State != purge.Error || p.Outcome != purge.Failed || !strings.Contains(p.Reason, "the origin fails") {
+			t.Errorf("%s, %+v", rec.State, p)
+		}
+		if c := colorOf(t, mustGet(t, h, url).Body.Bytes()); c != red {
+			t.Errorf("meanwhile: %v", c)
+		}
+	})
+}
+
+// The second of two purges comes while the first asks the origin. What the first hears is of before the second, so
+// neither is done before the origin was asked again.
+func TestStalePurgesThatOverlap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOrigin()
+		o.set("/cat.png", answer{header: cachedAnHour, body: paint(t, red, 40, 40)})
+		h := open(t, o, &imagecdn.Options{Purge: &purge.ServiceOptions{Workers: 1}})
+		const url = "/photos/cat.png?w=20"
+		mustGet(t, h, url)
+		goOn := make(chan bool)
+		o.mu.Lock()
+		o.block = func(_ *http.Request, where string) {
+			if where == "header" {
+				<-goOn
+			}
+		}
+		o.mu.Unlock()
+		var jobs []*purge.Job
+		for range 2 {
+			job, err := h.Purge(t.Context(), []string{"/photos/cat.png"}, &purge.Options{Mode: purge.Stale})
+			if err != nil {
+				t.Fatal(err)
+			}
+			jobs = append(jobs, job)
+			synctest.Wait() // the first is on its way with a 304
+			o.set("/cat.png", answer{header: version2, body: paint(t, blue, 40, 40)})
+		}
+		close(goOn)
+		for _, job := range jobs {
+			if rec, err := job.Wait(t.Context()); err != nil || rec.State != purge.Done {
+				t.Errorf("%+v, %v", rec, err)
+			}
+			if c := colorOf(t, mustGet(t, h, url).Body.Bytes()); c != blue {
+				t.Errorf("once done: %v", c)
+			}
+		}
+	})
+}
+
 func TestPurgeAllCoversEverythingAndNoMore(t *testing.T) {
 	for _, mode := range []purge.Mode{purge.Delete, purge.Revalidate, purge.Stale} {
 		t.Run(string(mode), func(t *testing.T) {

@@ -86,6 +86,9 @@ type Entry struct {
 // OK reports whether e stands for a body.
 func (e *Entry) OK() bool { return e.Status == http.StatusOK }
 
+// Marked reports whether a purge that keeps the bytes has left e, and the origin has not been heard since.
+func (e *Entry) Marked() bool { return e.stale != notExpired }
+
 // Age is how old e's content is at now (RFC 9111 section 4.2.3).
 func (e *Entry) Age(now time.Time) time.Duration {
 	return e.Freshness.InitialAge + max(0, now.Sub(e.ResponseTime))
