@@ -25,7 +25,7 @@ var importPolicy = map[string]struct {
 	modules []string
 }{
 	"cache": {
-		own: []string{"internal/flight"},
+		own: []string{"internal/fault", "internal/flight"},
 		modules: []string{
 			"github.com/dgraph-io/ristretto/v2", // which things stay in memory
 			"github.com/dunglas/httpsfv",        // targeted fields, cache groups, Cache-Status
@@ -53,7 +53,7 @@ var importPolicy = map[string]struct {
 	"middleware":      {},
 
 	"": {
-		own: []string{"cache", "internal/flight", "origin", "purge", "resize"},
+		own: []string{"cache", "internal/fault", "internal/flight", "origin", "purge", "resize"},
 		modules: []string{
 			"golang.org/x/image", // the names of colours
 			"golang.org/x/sync",  // errgroup, semaphore
@@ -68,6 +68,7 @@ var importPolicy = map[string]struct {
 	},
 
 	"internal/conformance": {own: []string{"cache"}},                 // a command for the public HTTP cache tests
+	"internal/fault":       {},                                       // mistakes that tests must find; none without a build tag
 	"internal/flight":      {modules: []string{"golang.org/x/sync"}}, // singleflight
 	"internal/hitbench":    {own: []string{"", "cache"}},             // a command that scripts/hits.sh measures
 	"internal/jpegenc":     {modules: []string{"golang.org/x/sys"}},  // whether there is AVX2

@@ -38,6 +38,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/imagecdn/imagecdn/cache"
+	"github.com/imagecdn/imagecdn/internal/fault"
 	"github.com/imagecdn/imagecdn/internal/flight"
 	"github.com/imagecdn/imagecdn/purge"
 	"github.com/imagecdn/imagecdn/resize"
@@ -353,7 +354,10 @@ func (p *picture) computeKey() error {
 	b = append(b, "imagecdn derivative\n"+resize.Version+"\n"...)
 	b = p.plan.Append(b)
 	b = append(b, '\n')
-	for _, in := range p.inputs {
+	for i, in := range p.inputs {
+		if fault.Planted == fault.MarkIsNoInput && i > 0 {
+			break
+		}
 		b = append(b, in.now.Entry.Digest[:]...)
 	}
 	p.key.Sum = cache.DigestOf(b)

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"github.com/imagecdn/imagecdn/internal/fault"
 )
 
 // A Keeper keeps names and generations over restarts. A Store that is one makes its table durable; see
@@ -187,6 +189,9 @@ func (l Lease) purged(e *Entry) bool {
 
 // flight tells apart fills that a purge came between: they must not be shared.
 func (l Lease) flight() string {
+	if fault.Planted == fault.FlightOutlivesPurge {
+		return l.name.Version + l.name.Image
+	}
 	g := l.table.gens.Load()
 	last := max(g.ofImage(l.name.Source, l.name.Image).last(), g.Tags)
 	return fmt.Sprintf("%d.%d.%d.%d.%s%s", l.purges[0], l.purges[1], min(last, l.gen), len(l.name.Version), l.name.Version, l.name.Image)
@@ -195,6 +200,9 @@ func (l Lease) flight() string {
 // noCache reports whether a first fetch may be the first since a purge, and so must not be answered
 // from a copy on the way.
 func (l Lease) noCache() bool {
+	if fault.Planted == fault.FirstFetchMayBeCopied {
+		return false
+	}
 	g := l.table.gens.Load()
 	return l.purges[0] > 0 && l.purges[1] > 0 || g.Images || g.purged(l.name.Source, l.name.Image)
 }
@@ -338,7 +346,7 @@ func (t *Table) replaced(l Lease, e *Entry) bool {
 func (t *Table) put(l Lease, e *Entry, replace bool) bool {
 	l.shard.mu.Lock()
 	defer l.shard.mu.Unlock()
-	if !l.Alive() {
+	if !l.Alive() && fault.Planted != fault.DeadLeaseCommits {
 		return false
 	}
 	if e.tags == nil {
@@ -405,6 +413,9 @@ func (t *Table) Purge(source, image string, mode Mode) error {
 
 // purge is Purge, of an image that has the entry only, where that is not nil. It reports whether it did.
 func (t *Table) purge(source, image string, mode Mode, only *Entry) (bool, error) {
+	if fault.Planted == fault.FirstFetchIsConditional {
+		mode = Revalidate
+	}
 	if mode != Delete {
 		// What the Keeper alone knows must be in memory to be asked about: the Keeper is about to forget it.
 		t.Lookup(t.Lease(Name{Source: source, Image: image}))
@@ -422,10 +433,18 @@ func (t *Table) purge(source, image string, mode Mode, only *Entry) (bool, error
 	st.purges.Add(1)
 	second.Add(1)
 	if s != nil {
-		if mode == Delete {
+		switch {
+		case fault.Planted == fault.PurgeForgetsVersions || fault.Planted == fault.PurgeForgetsFailures:
+			for v, e := range s.entries {
+				if fault.Planted == fault.PurgeForgetsVersions && v == "" || fault.Planted == fault.PurgeForgetsFailures && e.OK() {
+					sh.count--
+					delete(s.entries, v)
+				}
+			}
+		case mode == Delete:
 			sh.count -= len(s.entries)
 			delete(sh.images, k)
-		} else {
+		default:
 			for v, e := range s.entries {
 				s.entries[v] = e.marked(mode.expiry())
 			}
@@ -433,7 +452,7 @@ func (t *Table) purge(source, image string, mode Mode, only *Entry) (bool, error
 	}
 	sh.mu.Unlock()
 
-	if t.keep == nil {
+	if t.keep == nil || fault.Planted == fault.RestartForgetsPurge {
 		st.pending.Add(-1)
 		return true, nil
 	}
@@ -532,7 +551,7 @@ func (t *Table) bump(next func(*Generations) *Generations) error {
 	defer t.bumping.Unlock()
 	g := next(t.gens.Load())
 	t.gens.Store(g)
-	if t.keep != nil {
+	if t.keep != nil && fault.Planted != fault.RestartForgetsPurgeAll {
 		if err := t.keep.SaveGenerations(g); err != nil {
 			return fmt.Errorf("cache: %w", err)
 		}

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/imagecdn/imagecdn/internal/fault"
 	"github.com/imagecdn/imagecdn/internal/flight"
 )
 
@@ -158,7 +159,9 @@ func (r *Result) Alive() bool {
 }
 
 // Keepable reports whether things made from r may be stored.
-func (r *Result) Keepable() bool { return !r.Entry.Freshness.NoStore && r.Alive() }
+func (r *Result) Keepable() bool {
+	return !r.Entry.Freshness.NoStore && (r.Alive() || fault.Planted == fault.DeadBytesMayBeKept)
+}
 
 // changed reports whether r is the first to say that an image is not what old was.
 func (r *Result) changed(old *Entry) bool {
