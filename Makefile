@@ -8,8 +8,10 @@ FUZZTIME ?= 30s
 BENCH ?= .
 PKG ?= ./...
 ROUNDS ?= 6
+OPS ?= 1000000
+KILLS ?= 500
 
-.PHONY: help test race purego arm64 fuzz golden bench bench-compare hits hitratio generate lint cross smoke conformance ci
+.PHONY: help test race purego arm64 fuzz golden bench bench-compare soak hits hitratio generate lint cross smoke conformance ci
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -61,6 +63,10 @@ bench-compare: ## compare with the commit REF, in ROUNDS (6) rounds that alterna
 	else \
 		echo "benchstat is not installed: the figures are in dist/bench-before.txt and dist/bench-after.txt"; \
 	fi
+
+soak: ## OPS (1,000,000) operations of random histories, and KILLS (500) kills of the real server, in about a quarter of an hour
+	go test -run '^TestRandomHistories$$' -count 1 -v -timeout 0 . -soak.ops $(OPS)
+	go test -run '^TestKillNineJobs$$' -count 1 -v -timeout 0 ./cmd/imagecdn -jobkills $(KILLS)
 
 hits: ## compare hits with bare net/http, http.ServeContent, nginx and Varnish (needs wrk)
 	bash scripts/hits.sh
