@@ -210,7 +210,9 @@ func (w *soak) fault(format string, args ...any) {
 // run does all of it, and waits for every job.
 func (w *soak) run() {
 	before := runtime.NumGoroutine()
-	w.open()
+	if err := w.open(); err != nil {
+		w.t.Fatal(err)
+	}
 	var wg sync.WaitGroup
 	for range 24 {
 		rng := rand.New(rand.NewPCG(w.rng.Uint64(), 0))
@@ -235,6 +237,9 @@ func (w *soak) run() {
 					}
 				}
 				w.restart()
+				if w.left.Load() <= 0 {
+					return
+				}
 			}
 		})
 	}
@@ -254,7 +259,7 @@ func (w *soak) run() {
 }
 
 // open starts the handler on what the last one left.
-func (w *soak) open() {
+func (w *soak) open() error {
 	o := &imagecdn.Options{
 		Lifetime: w.lifetime,
 		Logger:   slog.New(slog.DiscardHandler),
@@ -262,28 +267,22 @@ func (w *soak) open() {
 	}
 	// Both hold a part of what is asked for.
 	memory := func() cache.Store { return cache.NewMemory(32 << 10) }
-	disk := func() cache.Store {
-		d, err := cache.OpenDisk(filepath.Join(w.dir, "cache"), &cache.DiskOptions{MaxBytes: 400 << 10})
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		return d
-	}
-	switch w.cache {
-	case "memory":
-		o.Cache = memory()
-	case "disk":
-		o.Cache = disk()
-	case "tiered":
-		o.Cache = cache.Tiered(memory(), disk())
-	}
 	h := &w.handler
 	h.Lock()
 	defer h.Unlock()
-	var err error
-	if w.cache != "memory" {
+	if w.cache == "memory" {
+		o.Cache = memory()
+	} else {
+		disk, err := cache.OpenDisk(filepath.Join(w.dir, "cache"), &cache.DiskOptions{MaxBytes: 400 << 10})
+		if err != nil {
+			return err
+		}
+		o.Cache = disk
+		if w.cache == "tiered" {
+			o.Cache = cache.Tiered(memory(), disk)
+		}
 		if h.log, err = boltlog.Open(filepath.Join(w.dir, "purges.db")); err != nil {
-			w.t.Fatal(err)
+			return err
 		}
 		o.Purge.Log = h.log
 	}
@@ -293,20 +292,23 @@ func (w *soak) open() {
 			return w.byPath["/"+name+r.URL.Path].answer(r)
 		})}
 	}
-	if h.now, err = imagecdn.New(sources, o); err != nil {
-		w.t.Fatal(err)
+	now, err := imagecdn.New(sources, o)
+	if err != nil {
+		return err
 	}
-	h.api = h.now.Admin(&imagecdn.AdminOptions{Keys: []string{"k"}})
+	h.now, h.api = now, now.Admin(&imagecdn.AdminOptions{Keys: []string{"k"}})
 	h.closing, h.changed = false, make(chan struct{})
+	return nil
 }
 
-func (w *soak) close() {
+// close closes the handler, while requests and purges go on. It returns what to close when there is another.
+func (w *soak) close() (changed chan struct{}) {
 	h := &w.handler
 	h.Lock()
 	now, log, changed := h.now, h.log, h.changed
 	h.closing = true
 	h.Unlock()
-	if err := now.Close(); err != nil && !strings.Contains(err.Error(), "closed before all returned") {
+	if err := now.Close(); err != nil && !strings.Contains(err.Error(), "closed before all returned") { // a slow disk
 		w.fault("Close: %v", err)
 	}
 	if log != nil {
@@ -314,32 +316,23 @@ func (w *soak) close() {
 			w.fault("Close: %v", err)
 		}
 	}
-	defer close(changed)
+	return changed
 }
 
 func (w *soak) restart() {
-	h := &w.handler
-	h.Lock()
-	now, log, changed := h.now, h.log, h.changed
-	h.closing = true
-	h.Unlock()
-	// Requests and purges go on meanwhile.
-	if err := now.Close(); err != nil {
-		w.fault("Close: %v", err)
+	changed := w.close()
+	defer close(changed)
+	if err := w.open(); err != nil {
+		w.fault("it does not start again: %v", err)
+		w.left.Store(0)
+		return
 	}
-	if log != nil {
-		if err := log.Close(); err != nil {
-			w.fault("Close: %v", err)
-		}
-	}
-	w.open()
-	close(changed)
 	w.mu.Lock()
 	w.counts.restarts++
 	w.mu.Unlock()
 }
 
-// serving is the handler of now. What is answered 503 while it closes, waits for the next with reopened.
+// serving is the handler of now. Who is answered 503 because it closes, waits for reopened.
 func (w *soak) serving() (h *imagecdn.Handler, api http.Handler, reopened <-chan struct{}) {
 	w.handler.Lock()
 	defer w.handler.Unlock()
