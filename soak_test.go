@@ -57,6 +57,9 @@ func TestRandomHistories(t *testing.T) {
 	t.Logf("%d operations, -soak.seed=%d", ops, seed)
 	var sum soakCounts
 	for done := 0; done < ops && !t.Failed(); done += soakChunk {
+		if done > 0 && done%(5*soakChunk) == 0 {
+			t.Logf("%d operations, and none wrong", done)
+		}
 		// Each kind of cache gets a share of each chunk. The seed of a chunk makes it the first of another run.
 		chunk, again := min(soakChunk, ops-done), seed+uint64(done)
 		for i, kind := range soakCaches {
