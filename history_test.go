@@ -69,6 +69,9 @@ type claim struct {
 	acked tick // when it was in force: fills of before must not be kept from here on
 	least int  // the version at the origin when it was asked for
 	plain bool // vh versions are not covered
+
+	// Only pictures are covered: of a failure nobody knows the tags.
+	pictures bool
 }
 
 // A response is what a client got.
@@ -97,28 +100,35 @@ func (h *history) check() (wrong []string, untold int) {
 		from  tick
 		least int
 	}
-	floors := make(map[string][2][]floor) // for vh versions, and without
+	const (
+		ofPlain    = 1 << iota // without a vh version
+		ofPictures             // with a status that tells of one
+	)
+	floors := make(map[string][4][]floor)
 	for path, image := range h.images {
-		var two [2][]floor
+		var all [4][]floor
 		slices.SortFunc(image.claims, func(a, b claim) int { return cmp.Compare(a.from, b.from) })
-		for plain := range 2 {
+		for of := range all {
 			least := 0
 			for _, c := range image.claims {
-				if c.plain && plain == 0 || c.least <= least {
+				if c.plain && of&ofPlain == 0 || c.pictures && of&ofPictures == 0 || c.least <= least {
 					continue
 				}
 				least = c.least
-				two[plain] = append(two[plain], floor{c.from, least})
+				all[of] = append(all[of], floor{c.from, least})
 			}
 		}
-		floors[path] = two
+		floors[path] = all
 	}
-	leastOf := func(s sighting, begin tick) int {
-		plain := 0
+	leastOf := func(s sighting, k kind, begin tick) int {
+		of := 0
 		if s.vh == "" {
-			plain = 1
+			of |= ofPlain
 		}
-		fs := floors[s.image][plain]
+		if k == painted {
+			of |= ofPictures
+		}
+		fs := floors[s.image][of]
 		n, _ := slices.BinarySearchFunc(fs, begin, func(f floor, t tick) int { return cmp.Compare(f.from, t) })
 		if n == 0 {
 			return 0
@@ -173,15 +183,15 @@ func (h *history) check() (wrong []string, untold int) {
 		}
 		explained := false
 		for j, s := range saw {
-			image, least := h.images[s.image], leastOf(s, r.begin)
+			image := h.images[s.image]
 			newest := len(image.versions) - 1
 			for newest > 0 && image.versions[newest].began > r.end {
 				newest--
 			}
 			if j < len(r.saw) {
 				s.vh = r.saw[j].vh // an ETag may be another request's
-				least = leastOf(s, r.begin)
 			}
+			least := leastOf(s, k, r.begin)
 			if k != painted {
 				for v := least; v <= newest; v++ {
 					explained = explained || image.versions[v].kind == k
@@ -269,7 +279,7 @@ func (r *response) String() string {
 
 // The checker is shown each fault that it is there to find, and histories that are right.
 func TestHistoriesAreJudged(t *testing.T) {
-	const cat, logo = "/a/cat.png", "/a/logo.png"
+	const cat, logo, sign = "/a/cat.png", "/a/logo.png", "/a/sign.png"
 	// Version 1 comes at 10, is given at 12, and a purge of it is in force at 20; version 2 is a 404 from 30 on.
 	images := func() map[string]*imageHistory {
 		return map[string]*imageHistory{
@@ -280,6 +290,10 @@ func TestHistoriesAreJudged(t *testing.T) {
 			logo: {
 				versions: []version{{painted, 1, 2}, {painted, 10, 12}},
 				claims:   []claim{{what: "stale", asked: 15, from: 25, acked: 20, least: 1, plain: true}},
+			},
+			sign: {
+				versions: []version{{painted, 1, 2}, {failing, 5, 0}, {painted, 10, 12}},
+				claims:   []claim{{what: "delete of a tag", asked: 15, from: 20, acked: 20, least: 2, pictures: true}},
 			},
 		}
 	}
@@ -309,6 +323,8 @@ func TestHistoriesAreJudged(t *testing.T) {
 		{"a 410 for a 404", "no version", []response{see(31, 32, 410, sighting{cat, "", -1})}},
 		{"a failure of what never failed", "no version", []response{see(31, 32, 502, sighting{cat, "", -1})}},
 		{"a composite of which the other input is old", "promised 1", []response{see(26, 27, 200, sighting{cat, "", 1}, sighting{logo, "", 0})}},
+		{"an old one of a tag", "promised 2", []response{kept(see(27, 28, 200, sighting{sign, "", 0}), "no-store")}},
+		{"a failure of a tag", "", []response{see(27, 28, 502, sighting{sign, "", -1})}},
 		{"a stale one while it is refreshed", "", []response{see(24, 25, 200, sighting{logo, "", 0})}},
 		{"a purge that does not speak of vh versions", "", []response{see(26, 27, 200, sighting{logo, "x", 0})}},
 		{"a 304 of an old picture", "promised 1", []response{

@@ -117,6 +117,7 @@ type soak struct {
 	dir      string
 	shielded bool // something between the handler and some origins caches, too
 	restarts bool
+	warm     int // pictures that are made again after a purge
 	lifetime cache.Lifetime
 	clock    atomic.Int64
 	left     atomic.Int64 // operations
@@ -155,6 +156,7 @@ type soakImage struct {
 	w      *soak
 	path   string // as a purge names it
 	number int    // in the pixels
+	tag    string // that its origin gives it
 
 	// What is between the handler and the origin:
 	shield bool // answers with a copy of its own where the request does not say no-cache
@@ -182,9 +184,10 @@ func newSoak(t testing.TB, kind string, seed uint64, ops int) *soak {
 	}
 	// Failures and what is missing are remembered either for long, so that purges have to forget them, or not.
 	w.lifetime.Negative = []time.Duration{20 * time.Millisecond, time.Minute}[w.rng.IntN(2)]
+	w.warm = 3 * w.rng.IntN(2)
 	w.lifetime.Failure = []time.Duration{time.Millisecond, 10 * time.Second}[w.rng.IntN(2)]
-	for i, path := range []string{"/a/logo.png", "/a/1.png", "/a/2.png", "/a/3.png", "/b/sign.png", "/b/1.png", "/b/2.png", "/b/3.png", "/c/1.png", "/c/2.png"} {
-		m := &soakImage{w: w, path: path, number: i, copied: -1, purged: make(chan struct{}), shield: w.shielded && path[1] == 'b', stuck: path[1] == 'c'}
+	for i, path := range []string{"/a/logo.png", "/a/f/1.png", "/a/f/2.png", "/a/f/g/3.png", "/b/sign.png", "/b/f/1.png", "/b/f/2.png", "/b/3.png", "/c/f/1.png", "/c/2.png"} {
+		m := &soakImage{w: w, path: path, number: i, tag: []string{"even", "odd"}[i%2], copied: -1, purged: make(chan struct{}), shield: w.shielded && path[1] == 'b', stuck: path[1] == 'c'}
 		m.change(w.rng)
 		w.images = append(w.images, m)
 		w.byPath[path] = m
@@ -268,6 +271,7 @@ func (w *soak) open() error {
 		Logger:   slog.New(slog.DiscardHandler),
 		Purge:    &purge.ServiceOptions{Workers: 2, Backoff: time.Millisecond, CloseTimeout: -1, MaxQueued: 100_000},
 	}
+	o.Warm = w.warm
 	// Both hold a part of what is asked for.
 	memory := func() cache.Store { return cache.NewMemory(32 << 10) }
 	h := &w.handler
@@ -356,19 +360,22 @@ func (w *soak) operation(rng *rand.Rand) {
 		m.change(rng)
 	case n < 110: // as a publisher does
 		m.change(rng)
-		w.purge(rng, purge.Options{Mode: anyMode(rng)}, m)
+		w.purge(rng, anyMode(rng), m)
 		w.get(rng, m)
 	case n < 140:
 		some := []*soakImage{m}
 		for range rng.IntN(3) {
 			some = append(some, w.images[rng.IntN(len(w.images))])
 		}
-		w.purge(rng, purge.Options{Mode: anyMode(rng)}, some...)
+		w.purge(rng, anyMode(rng), some...)
 	case n < 146:
-		source, _, _ := strings.Cut(m.path[1:], "/")
-		w.purge(rng, purge.Options{Mode: anyMode(rng), Source: source})
+		w.purgeMany(rng, purge.All, m.source())
 	case n < 150:
-		w.purge(rng, purge.Options{Mode: anyMode(rng)})
+		w.purgeMany(rng, purge.All, "")
+	case n < 158:
+		w.purgeMany(rng, purge.Prefix, []string{"/a/f/", "/a/f/g/", "/b/f/", "/c/f/"}[rng.IntN(4)])
+	case n < 164:
+		w.purgeMany(rng, purge.Tag, m.tag)
 	default:
 		w.get(rng, m)
 	}
@@ -378,22 +385,37 @@ func anyMode(rng *rand.Rand) purge.Mode {
 	return []purge.Mode{purge.Delete, purge.Delete, purge.Revalidate, purge.Stale}[rng.IntN(4)]
 }
 
-// purge submits a purge, of everything in a scope where no images are named, and mostly waits for what becomes of it.
-func (w *soak) purge(rng *rand.Rand, o purge.Options, images ...*soakImage) {
-	h, api, reopened := w.serving()
-	o.Tenant = []string{"", "x", "y"}[rng.IntN(3)]
+func (m *soakImage) source() string { return m.path[1:2] }
+
+// purge purges images.
+func (w *soak) purge(rng *rand.Rand, mode purge.Mode, images ...*soakImage) {
 	var paths []string
 	for _, m := range images {
 		paths = append(paths, m.path)
 	}
-	covered := images
-	if len(images) == 0 {
-		for _, m := range w.images {
-			if o.Source == "" || strings.HasPrefix(m.path, "/"+o.Source+"/") {
-				covered = append(covered, m)
-			}
-		}
+	w.submit(rng, purge.Request{Scope: purge.Original, Paths: paths, Mode: mode}, images)
+}
+
+// purgeMany purges a source, or everything where name is empty, a folder or a tag.
+func (w *soak) purgeMany(rng *rand.Rand, scope purge.Scope, name string) {
+	r := purge.Request{Scope: scope, Mode: anyMode(rng)}
+	covers := func(m *soakImage) bool { return name == "" || m.source() == name }
+	switch scope {
+	case purge.All:
+		r.Source = name
+	case purge.Prefix:
+		r.Paths = []string{name}
+		covers = func(m *soakImage) bool { return strings.HasPrefix(m.path, name) }
+	case purge.Tag:
+		r.Tags = []string{name}
+		covers = func(m *soakImage) bool { return m.tag == name }
 	}
+	w.submit(rng, r, slices.DeleteFunc(slices.Clone(w.images), func(m *soakImage) bool { return !covers(m) }))
+}
+
+// submit makes a purge, and mostly waits for what becomes of it.
+func (w *soak) submit(rng *rand.Rand, r purge.Request, covered []*soakImage) {
+	h, api, reopened := w.serving()
 	least := make([]int, len(covered))
 	for i, m := range covered {
 		m.mu.Lock()
@@ -405,13 +427,19 @@ func (w *soak) purge(rng *rand.Rand, o purge.Options, images ...*soakImage) {
 	if rng.IntN(20) == 0 { // the submitter goes away, before or after
 		go func(d time.Duration) { time.Sleep(d); cancel() }(time.Duration(rng.IntN(2000)) * time.Microsecond)
 	}
+	o := &purge.Options{Mode: r.Mode, Source: r.Source, Tenant: []string{"", "x", "y"}[rng.IntN(3)]}
 	asked := w.tick()
 	var job *purge.Job
 	var err error
-	if len(images) == 0 {
-		job, err = h.PurgeAll(ctx, &o)
-	} else {
-		job, err = h.Purge(ctx, paths, &o)
+	switch r.Scope {
+	case purge.All:
+		job, err = h.PurgeAll(ctx, o)
+	case purge.Prefix:
+		job, err = h.PurgeFolders(ctx, r.Paths, o)
+	case purge.Tag:
+		job, err = h.PurgeTags(ctx, r.Tags, o)
+	default:
+		job, err = h.Purge(ctx, r.Paths, o)
 	}
 	acked := w.tick()
 	if err != nil {
@@ -423,22 +451,19 @@ func (w *soak) purge(rng *rand.Rand, o purge.Options, images ...*soakImage) {
 		}
 		return
 	}
-	what := fmt.Sprintf("%s of %s (%s)", o.Mode, strings.Join(paths, ", "), job.ID())
-	if len(paths) == 0 {
-		what = fmt.Sprintf("%s of all of %q (%s)", o.Mode, o.Source, job.ID())
-	}
+	what := fmt.Sprintf("%s of %s %s%s%s (%s)", r.Mode, r.Scope, r.Source, strings.Join(r.Paths, ", "), strings.Join(r.Tags, ", "), job.ID())
 	for i, m := range covered {
-		c := claim{what: what, asked: asked, from: acked, acked: acked, least: least[i]}
+		c := claim{what: what, asked: asked, from: acked, acked: acked, least: least[i], pictures: r.Scope == purge.Tag}
 		// Of the modes that ask with a validator, what takes any for the present one makes nothing.
-		m.inForce(c, o.Mode == purge.Delete || o.Mode == purge.Revalidate && !m.stuck)
+		m.inForce(c, r.Mode == purge.Delete || r.Mode == purge.Revalidate && !m.stuck)
 	}
-	kept := soakJob{id: job.ID(), mode: o.Mode, job: job}
+	kept := soakJob{id: job.ID(), mode: r.Mode, job: job}
 	if rng.IntN(10) == 0 {
 		r := httptest.NewRequest("POST", "/api/v1/purges/"+job.ID()+"/cancel", nil)
 		r.Header.Set("Authorization", "Bearer k")
 		rec := httptest.NewRecorder()
 		api.ServeHTTP(rec, r)
-		kept.cancelled = rec.Code == http.StatusOK || rec.Code == http.StatusAccepted
+		kept.cancelled = rec.Code == http.StatusOK
 	}
 	w.mu.Lock()
 	w.counts.purges++
@@ -449,15 +474,14 @@ func (w *soak) purge(rng *rand.Rand, o purge.Options, images ...*soakImage) {
 	}
 	rec, err := job.Wait(ctx)
 	done := w.tick()
-	if err != nil || rec.State != purge.Done || o.Mode != purge.Stale || len(images) == 0 {
+	if err != nil || rec.State != purge.Done || r.Mode != purge.Stale || r.Scope != purge.Original {
 		return
 	}
 	for i, m := range covered {
 		p := slices.IndexFunc(rec.Paths, func(p purge.PathResult) bool { return p.Path == m.path })
-		if out := rec.Paths[p].Outcome; m.stuck || out == purge.Marked || out == purge.Staled {
-			continue
+		if out := rec.Paths[p].Outcome; !m.stuck && out != purge.Marked {
+			m.inForce(claim{what: what + ": " + string(out), asked: asked, from: done, acked: acked, least: least[i], plain: true}, true)
 		}
-		m.inForce(claim{what: what + ": " + string(rec.Paths[p].Outcome), asked: asked, from: done, acked: acked, least: least[i], plain: true}, true)
 	}
 }
 
@@ -542,6 +566,7 @@ func (m *soakImage) change(rng *rand.Rand) {
 	if validators&2 != 0 {
 		h.Set("Last-Modified", time.Unix(1e9+int64(v), 0).UTC().Format(http.TimeFormat))
 	}
+	h.Set("Surrogate-Key", m.tag)
 	m.versions = append(m.versions, version{kind: k, began: m.w.tick()})
 	m.headers = append(m.headers, h)
 }

@@ -413,7 +413,7 @@ func (t *Table) Purge(source, image string, mode Mode) error {
 
 // purge is Purge, of an image that has the entry only, where that is not nil. It reports whether it did.
 func (t *Table) purge(source, image string, mode Mode, only *Entry) (bool, error) {
-	if fault.Planted == fault.FirstFetchIsConditional {
+	if fault.Planted == fault.FirstFetchIsConditional && only == nil {
 		mode = Revalidate
 	}
 	if mode != Delete {
@@ -434,7 +434,7 @@ func (t *Table) purge(source, image string, mode Mode, only *Entry) (bool, error
 	second.Add(1)
 	if s != nil {
 		switch {
-		case fault.Planted == fault.PurgeForgetsVersions || fault.Planted == fault.PurgeForgetsFailures:
+		case only == nil && (fault.Planted == fault.PurgeForgetsVersions || fault.Planted == fault.PurgeForgetsFailures):
 			for v, e := range s.entries {
 				if fault.Planted == fault.PurgeForgetsVersions && v == "" || fault.Planted == fault.PurgeForgetsFailures && e.OK() {
 					sh.count--
@@ -452,7 +452,7 @@ func (t *Table) purge(source, image string, mode Mode, only *Entry) (bool, error
 	}
 	sh.mu.Unlock()
 
-	if t.keep == nil || fault.Planted == fault.RestartForgetsPurge {
+	if t.keep == nil || fault.Planted == fault.RestartForgetsPurge && only == nil {
 		st.pending.Add(-1)
 		return true, nil
 	}
