@@ -36,7 +36,7 @@ func TestPlantedFaults(t *testing.T) {
 			fault.Planted = c.fault
 			seed := rand.Uint64()
 			ops := 0
-			for i := range 30 {
+			for i := range 60 {
 				w := newSoak(t, soakCaches[i%len(soakCaches)], seed+uint64(i), 2000)
 				w.run()
 				ops += 2000

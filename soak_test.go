@@ -700,7 +700,7 @@ func (w *soak) get(rng *rand.Rand, m *soakImage) {
 	query := urlpkg.Values{}
 	var mark *soakImage
 	vh := ""
-	if rng.IntN(8) == 0 {
+	if rng.IntN(5) == 0 {
 		vh = []string{"x", "y"}[rng.IntN(2)]
 		query.Set("vh", vh)
 	}
