@@ -31,6 +31,8 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -360,12 +362,30 @@ func (p *picture) computeKey() error {
 		}
 		b = append(b, in.now.Entry.Digest[:]...)
 	}
+	for _, mark := range p.marks() {
+		// Equal marks of two names make two composites, so that each belongs to the mark that it is purged with.
+		b = strconv.AppendQuote(b, mark.Source)
+		b = strconv.AppendQuote(b, mark.Image)
+	}
 	p.key.Sum = cache.DigestOf(b)
 	if len(p.inputs) == 1 {
 		p.tag = p.etag()
 		p.req.key.Store(&derivative{p.plan.Format, original, p.key.Sum, p.tag})
 	}
 	return nil
+}
+
+// marks returns the images that go into p beside its original, each once.
+func (p *picture) marks() []cache.Input {
+	var marks []cache.Input
+	for _, in := range p.inputs[1:] {
+		mark := cache.Input{Source: in.image.Source, Image: in.image.Path}
+		own := mark.Source == p.key.Source && mark.Image == p.key.Image
+		if !own && !slices.Contains(marks, mark) {
+			marks = append(marks, mark)
+		}
+	}
+	return marks
 }
 
 // etag is p's key, as far as anybody needs to tell pictures apart.
@@ -485,6 +505,7 @@ func (h *Handler) make(ctx context.Context, p *picture) (*cache.Thing, error) {
 		return nil, h.unmakeable(ctx, p, err)
 	}
 	th := newThing(p, pic.Format.ContentType(), pic.Bytes)
+	th.Inputs = p.marks() // so that a purge of any of them finds it
 	if p.keepable() {
 		_ = h.store.Put(ctx, p.key, th, p.keepable) // what could not be kept is made again
 	}

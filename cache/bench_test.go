@@ -60,7 +60,7 @@ func BenchmarkMemoryGet(b *testing.B) {
 func BenchmarkDisk(b *testing.B) {
 	body := make([]byte, 35_000)
 	rand.Read(body)
-	th := &Thing{http.Header{"Content-Type": {"image/jpeg"}, "Cache-Control": {"max-age=60"}, "Etag": {`"abc"`}}, body}
+	th := &Thing{Header: http.Header{"Content-Type": {"image/jpeg"}, "Cache-Control": {"max-age=60"}, "Etag": {`"abc"`}}, Body: body}
 	d := openDisk(b, b.TempDir(), nil)
 	k := keyOf("/cat", Derivative, "x")
 	if err := d.Put(context.Background(), k, th, nil); err != nil {

@@ -145,11 +145,22 @@ const (
 	Composite              // made from the original and others
 )
 
-// A Thing is some bytes and what to say of them. It is immutable, header and body both: whoever gets one
+// A Thing is some bytes and what to say of them. It is immutable, header, body and inputs: whoever gets one
 // may keep it, and must not write to it.
 type Thing struct {
 	Header http.Header // to be sent as it is
 	Body   []byte
+
+	// Inputs are the other images that a Composite was made from, beside the one that its key names: a watermark,
+	// say. A purge of any of them removes it. Composites with equal keys have the same inputs. It means nothing of
+	// another kind.
+	Inputs []Input
+}
+
+// An Input is an image that has gone into a composite.
+type Input struct {
+	Source string
+	Image  string // with a leading slash
 }
 
 // size is what t costs in memory, in bytes: the body, and about what maps and strings take.
@@ -161,13 +172,16 @@ func (t *Thing) size() int64 {
 			n += int64(len(v)) + 16
 		}
 	}
+	for _, in := range t.Inputs {
+		n += int64(len(in.Source)+len(in.Image)) + 128 // and a place in a store's index
+	}
 	return n
 }
 
 // ErrNotFound is what a Store returns for a key it does not hold.
 var ErrNotFound = errors.New("cache: not found")
 
-// Removed counts what a purge took away.
+// Removed counts what a purge took away. Composites are also those on other images.
 type Removed struct {
 	Originals, Derivatives, Composites int
 	Bytes                              int64
@@ -183,6 +197,13 @@ func (r *Removed) add(k Kind, bytes int64) {
 		r.Composites++
 	}
 	r.Bytes += bytes
+}
+
+func (r *Removed) plus(o Removed) {
+	r.Originals += o.Originals
+	r.Derivatives += o.Derivatives
+	r.Composites += o.Composites
+	r.Bytes += o.Bytes
 }
 
 // atLeast makes each count of r no less than o's. Tiers hold copies of the same things, so their

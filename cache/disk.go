@@ -30,12 +30,14 @@ import (
 //	epoch-E/SOURCE.G/HH/IMAGE/           all that is kept of one image
 //	    n-VERSION                        a name
 //	    o-SUM  d-SUM  c-SUM              an original, a derivative, a composite
+//	    r-STAMP                          a reference to a composite on another image, made with this one
 //	trash/LIFE/                          what purges have hidden and nothing has freed yet
 //
 // SOURCE, IMAGE and VERSION are hashes, HH the first two digits of IMAGE, G the generation in which the source
 // was last deleted, LIFE a word made up whenever the directory is opened. So a purge of one image is one
 // rename of its folder, and a purge of a source or of everything is one small write: the paths in use
-// change, and the old ones are freed later.
+// change, and the old ones are freed later. A composite is not found without its references, so what hides
+// those hides the composite.
 //
 // # Why a crash cannot bring back what was purged
 //
@@ -107,8 +109,13 @@ type Disk struct {
 	zip   func() *zstd.Encoder
 	unzip func() *zstd.Decoder
 
+	emptying  sync.Mutex         // held while a folder in trash is freed, so that whoever waited finds it freed and counted
+	claiming  sync.Mutex         // guards unclaimed; may be taken with any other lock held
+	unclaimed map[string]Removed // by IMAGE: what was freed of a purge before its Remove came, which will tell it
+
 	trashed  atomic.Int64 // numbers the folders in trash
 	temps    atomic.Int64 // numbers the temporary files
+	stamps   atomic.Int64 // numbers the composites that have references
 	damaged  atomic.Int64
 	faults   atomic.Int64
 	evicted  atomic.Int64
@@ -202,6 +209,7 @@ func newDisk(files fileSystem, dir string, o *DiskOptions) (*Disk, error) {
 	d.opts.Logger = cmp.Or(d.opts.Logger, slog.New(slog.DiscardHandler))
 	d.seen = newSketch(d.opts.MaxFiles)
 	d.checked = make(map[string]checkedFile)
+	d.unclaimed = make(map[string]Removed)
 	d.worth = d.seen.count
 	if err := d.fs.mkdirAll(d.trash()); err != nil {
 		d.stop()
@@ -376,13 +384,19 @@ func (d *Disk) Get(_ context.Context, k Key) (*Thing, error) {
 		d.discard(path)
 		return nil, ErrNotFound
 	}
+	// One that lacks a reference stays where it is: who frees the purged input counts it.
+	if ok, err := d.referred(h.Inputs, h.Stamp); err != nil {
+		return nil, err
+	} else if !ok {
+		return nil, ErrNotFound
+	}
 	if h.Zstd {
 		if body, err = d.unzip().DecodeAll(body, nil); err != nil {
 			d.discard(path)
 			return nil, ErrNotFound
 		}
 	}
-	return &Thing{h.Header, body}, nil
+	return &Thing{Header: h.Header, Body: body, Inputs: h.Inputs}, nil
 }
 
 // read reads a file of this cache, and its header into h. A file that is not whole, or of an earlier format, is
@@ -400,7 +414,7 @@ func (d *Disk) read(path string, h *fileHeader) ([]byte, error) {
 	body, err := decodeEntry(data, h)
 	switch {
 	case errors.Is(err, errFormat):
-		if err := d.remove(path); err != nil {
+		if _, err := d.remove(path); err != nil {
 			d.fault("removing a file of an earlier format", err)
 		}
 		return nil, ErrNotFound
@@ -414,7 +428,7 @@ func (d *Disk) read(path string, h *fileHeader) ([]byte, error) {
 // discard removes a file that is not what it should be.
 func (d *Disk) discard(path string) {
 	d.damaged.Add(1)
-	if err := d.remove(path); err != nil {
+	if _, err := d.remove(path); err != nil {
 		d.fault("removing a damaged file", err)
 	}
 }
@@ -430,35 +444,69 @@ func (d *Disk) Put(_ context.Context, k Key, t *Thing, valid func() bool) error 
 		return nil
 	}
 	path, file := d.path(&k)
-	switch _, err := d.fs.stat(path); {
-	case err == nil:
-		return nil // it cannot be another thing
-	case !errors.Is(err, fs.ErrNotExist):
-		d.fault("writing", err)
+	h := fileHeader{Source: k.Source, Image: k.Image, File: file, Header: t.Header}
+	if k.Kind == Composite && len(t.Inputs) > 0 {
+		h.Inputs, h.Stamp = t.Inputs, d.newStamp()
+	}
+	there, old, err := d.kept(path, &h)
+	if there || err != nil {
 		return err
 	}
-	h := fileHeader{Source: k.Source, Image: k.Image, File: file, Header: t.Header}
 	body := t.Body
 	if compressible(t.Header.Get("Content-Type")) {
 		if z := d.zip().EncodeAll(body, nil); len(z) < len(body)*9/10 {
 			body, h.Zstd = z, true
 		}
 	}
-	return d.place(h, body, d.opts.Durable == DurableAll, valid)
+	durable := d.opts.Durable == DurableAll
+	folder, err := d.place(h, body, durable, valid)
+	if folder == "" || err != nil {
+		return err
+	}
+	if old != nil {
+		d.dropReferences(old)
+	}
+	return d.refer(filepath.Join(folder, file), &h, durable, valid)
+}
+
+// kept reports whether what is to be put is there already. It cannot be another thing; but a composite is not there where it has
+// lost a reference, as by a purge of an input, and then its header is returned.
+func (d *Disk) kept(path string, h *fileHeader) (there bool, old *fileHeader, err error) {
+	_, err = d.fs.stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil, nil
+	}
+	if err == nil && len(h.Inputs) == 0 {
+		return true, nil, nil
+	}
+	if err == nil {
+		old, _, err = d.compositeAt(path)
+	}
+	if err != nil {
+		d.fault("writing", err)
+		return false, nil, err
+	}
+	if old == nil {
+		return false, nil, nil
+	}
+	there, err = d.referred(old.Inputs, old.Stamp)
+	return there, old, err
 }
 
 // place writes a file into its image's folder: temp beside its place, write, sync, close, rename, sync the
-// directories from its own upwards. The syncs are for what is durable.
-func (d *Disk) place(h fileHeader, body []byte, durable bool, valid func() bool) error {
+// directories from its own upwards. The syncs are for what is durable. It returns the folder, or nothing where the file was
+// not valid any more.
+func (d *Disk) place(h fileHeader, body []byte, durable bool, valid func() bool) (folder string, err error) {
 	head, err := encodeEntry(&h, body)
 	if err != nil {
-		return err
+		return "", err
 	}
 	// The folder may be hidden at any moment, by a purge, or removed by the eviction while it is empty.
 	// What is still valid then is written again.
+	placed := false
 	for range 3 {
-		folder := d.folder(h.Source, h.Image)
-		err = d.placeIn(folder, &h, head, body, durable, valid)
+		folder = d.folder(h.Source, h.Image)
+		placed, err = d.placeIn(folder, &h, head, body, durable, valid)
 		if !errors.Is(err, fs.ErrNotExist) {
 			break
 		}
@@ -470,10 +518,13 @@ func (d *Disk) place(h fileHeader, body []byte, durable bool, valid func() bool)
 			d.makeRoom()
 		}
 	}
-	return err
+	if !placed {
+		return "", err
+	}
+	return folder, err
 }
 
-func (d *Disk) placeIn(folder string, h *fileHeader, head, body []byte, durable bool, valid func() bool) error {
+func (d *Disk) placeIn(folder string, h *fileHeader, head, body []byte, durable bool, valid func() bool) (placed bool, err error) {
 	mu := d.imageLock(folder)
 	f, temp, err := d.createTemp(folder)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -485,28 +536,28 @@ func (d *Disk) placeIn(folder string, h *fileHeader, head, body []byte, durable 
 		mu.Unlock()
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	if err = d.fillTemp(f, temp, durable, head, body); err != nil {
-		return err
+		return false, err
 	}
 	mu.Lock()
-	placed := isValid(valid) && folder == d.folder(h.Source, h.Image)
+	placed = isValid(valid) && folder == d.folder(h.Source, h.Image)
 	if placed {
 		err = d.moveIn(temp, filepath.Join(folder, h.File), int64(len(head)+len(body)))
 	}
 	mu.Unlock()
 	if !placed || err != nil {
 		d.dropTemp(temp)
-		return err
+		return false, err
 	}
 	if !durable {
-		return nil
+		return true, nil
 	}
 	if err = d.syncUp(folder); errors.Is(err, fs.ErrNotExist) {
-		return nil // a purge came after it
+		return true, nil // a purge came after it
 	}
-	return err
+	return true, err
 }
 
 // moveIn gives a file of so many bytes its place. The caller holds the image's lock.
@@ -685,11 +736,12 @@ func (d *Disk) saveName(n Name, w *nameWrite) error {
 	e := *w.e
 	h := fileHeader{Source: n.Source, Image: n.Image, File: nameFile(n.Version), Header: e.Header, Version: n.Version, Entry: &e}
 	e.Header = nil
-	return d.place(h, nil, d.opts.Durable != DurablePurges, w.valid)
+	_, err := d.place(h, nil, d.opts.Durable != DurablePurges, w.valid)
+	return err
 }
 
-// remove removes a file in an image's folder, and takes it off the account.
-func (d *Disk) remove(path string) error {
+// remove removes a file in an image's folder, and takes it off the account. It reports whether there was one.
+func (d *Disk) remove(path string) (removed bool, err error) {
 	mu := d.imageLock(filepath.Dir(path))
 	mu.Lock()
 	defer mu.Unlock()
@@ -697,24 +749,24 @@ func (d *Disk) remove(path string) error {
 }
 
 // removeLocked is remove for callers that hold the image's lock.
-func (d *Disk) removeLocked(path string) error {
+func (d *Disk) removeLocked(path string) (removed bool, err error) {
 	d.account.RLock()
 	defer d.account.RUnlock()
 	return d.unlink(path, d.accounted(filepath.Dir(path)))
 }
 
-func (d *Disk) unlink(path string, accounted bool) error {
+func (d *Disk) unlink(path string, accounted bool) (removed bool, err error) {
 	info, err := d.fs.stat(path)
 	if err == nil {
 		err = d.fs.remove(path)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return false, nil
 	}
 	if err == nil && accounted && !isTemp(filepath.Base(path)) {
 		d.grow(-1, -blocks(info.Size()))
 	}
-	return err
+	return err == nil, err
 }
 
 // fault counts a failure of the disk, and logs one a minute.

@@ -18,7 +18,7 @@ func BenchmarkDiskGet(b *testing.B) {
 		d := openDisk(b, b.TempDir(), nil)
 		body := make([]byte, size)
 		rand.Read(body)
-		th := &Thing{http.Header{"Content-Type": {"image/jpeg"}, "Cache-Control": {"max-age=60"}, "Etag": {`"abc"`}}, body}
+		th := &Thing{Header: http.Header{"Content-Type": {"image/jpeg"}, "Cache-Control": {"max-age=60"}, "Etag": {`"abc"`}}, Body: body}
 		k := keyOf("/cat", Derivative, "x")
 		if err := d.Put(context.Background(), k, th, nil); err != nil {
 			b.Fatal(err)
@@ -62,7 +62,7 @@ func BenchmarkDiskPut(b *testing.B) {
 	const size = 35_000
 	body := make([]byte, size)
 	rand.Read(body)
-	th := &Thing{http.Header{"Content-Type": {"image/jpeg"}, "Cache-Control": {"max-age=60"}, "Etag": {`"abc"`}}, body}
+	th := &Thing{Header: http.Header{"Content-Type": {"image/jpeg"}, "Cache-Control": {"max-age=60"}, "Etag": {`"abc"`}}, Body: body}
 	b.Run("Put", func(b *testing.B) {
 		d := openDisk(b, b.TempDir(), &DiskOptions{MaxBytes: 1 << 30})
 		b.SetBytes(size)

@@ -24,16 +24,18 @@ import (
 //
 // The header is, one after the other, numbers being unsigned varints and strings a length and bytes:
 //
-//	flags                        1: the body is compressed with zstd
+//	flags                        1: the body is compressed with zstd; 2: a composite, with inputs
 //	source, image, file name     what the path has hashed
 //	version, entry               of a name: its version, and the Entry without its header, in JSON
+//	stamp, inputs                with flag 2 alone: the stamp; then how many; for each: source, image
 //	fields                       1 + how many, 0 for none at all; then how many values they have together
 //	for each: name, values       1 + how many, 0 for a nil list; then each
 const (
-	entryMagic  = "imgcdn2\n"
+	entryMagic  = "imgcdn3\n"
 	entryPrefix = 28
 
-	flagZstd = 1
+	flagZstd   = 1
+	flagInputs = 2
 )
 
 var (
@@ -44,7 +46,7 @@ var (
 	errFormat = errors.New("cache: an entry of an earlier format")
 )
 
-var earlierMagics = []string{"imgcdn1\n"}
+var earlierMagics = []string{"imgcdn1\n", "imgcdn2\n"}
 
 // fileHeader is what stands in front of a file's body. What the path has hashed is here in full, and so is
 // the file's own name, so that a file says what it is and counts for nothing elsewhere.
@@ -57,6 +59,9 @@ type fileHeader struct {
 
 	Version string // of a name
 	Entry   *Entry // of a name; its header is the one above
+
+	Stamp  string  // of a composite that has inputs: which writing it is
+	Inputs []Input // of a composite
 }
 
 // encodeEntry returns what comes before the body in a file.
@@ -76,10 +81,16 @@ func encodeEntry(h *fileHeader, body []byte) ([]byte, error) {
 			size += len(v) + 4
 		}
 	}
+	for _, in := range h.Inputs {
+		size += len(in.Source) + len(in.Image) + 8
+	}
 	b := make([]byte, entryPrefix, size)
 	var flags byte
 	if h.Zstd {
 		flags |= flagZstd
+	}
+	if len(h.Inputs) > 0 {
+		flags |= flagInputs
 	}
 	b = append(b, flags)
 	b = appendString(b, h.Source)
@@ -87,6 +98,14 @@ func encodeEntry(h *fileHeader, body []byte) ([]byte, error) {
 	b = appendString(b, h.File)
 	b = appendString(b, h.Version)
 	b = appendString(b, entry)
+	if len(h.Inputs) > 0 {
+		b = appendString(b, h.Stamp)
+		b = binary.AppendUvarint(b, uint64(len(h.Inputs)))
+		for _, in := range h.Inputs {
+			b = appendString(b, in.Source)
+			b = appendString(b, in.Image)
+		}
+	}
 	if h.Header == nil {
 		b = append(b, 0)
 	} else {
@@ -156,13 +175,25 @@ func (r *headerReader) read(h *fileHeader) bool {
 	if r.rest == "" {
 		return false
 	}
-	h.Zstd = r.rest[0]&flagZstd != 0
+	flags := r.rest[0]
+	h.Zstd = flags&flagZstd != 0
 	r.rest = r.rest[1:]
 	h.Source, h.Image, h.File, h.Version = r.string(), r.string(), r.string(), r.string()
 	if entry := r.string(); entry != "" {
 		h.Entry = new(Entry)
 		if json.Unmarshal([]byte(entry), h.Entry) != nil {
 			return false
+		}
+	}
+	if flags&flagInputs != 0 {
+		h.Stamp = r.string()
+		n := r.number()
+		if n == 0 || n > uint64(len(r.rest)) { // each takes two bytes at least
+			return false
+		}
+		h.Inputs = make([]Input, n)
+		for i := range h.Inputs {
+			h.Inputs[i] = Input{r.string(), r.string()}
 		}
 	}
 	fields, values := r.number(), r.number()

@@ -25,14 +25,15 @@ func (d *Disk) tidy() {
 		path := filepath.Join(d.dir, f.Name())
 		switch {
 		case epochPattern.MatchString(f.Name()) && f.Name() != d.epoch:
-			_ = d.free(ctx, path, d.uncountedRemover(), &r)
+			_ = d.free(ctx, path, d.uncountedRemover(false), &r)
 		case d.leftover(f.Name()) && filePattern.MatchString(f.Name()):
 			d.dropTemp(path)
 		}
 	}
+	_, _ = d.emptyTrash(ctx, func(life, _ string) bool { return life != d.life }, true)
 	for _, f := range d.listed(filepath.Join(d.dir, "trash")) {
 		if f.Name() != d.life {
-			_ = d.free(ctx, filepath.Join(d.dir, "trash", f.Name()), d.uncountedRemover(), &r)
+			_ = d.free(ctx, filepath.Join(d.dir, "trash", f.Name()), d.uncountedRemover(true), &r)
 		}
 	}
 	_, _ = d.freeUnreachable(ctx, "")
@@ -158,7 +159,7 @@ func (d *Disk) evictLoop() {
 			return
 		case <-d.full:
 		}
-		_, _ = d.emptyTrash(d.open, func(name string) bool { return forgotten[name] })
+		_, _ = d.emptyTrash(d.open, func(life, name string) bool { return life == d.life && forgotten[name] }, true)
 		forgotten = make(map[string]bool)
 		for _, f := range d.listed(d.trash()) {
 			forgotten[f.Name()] = true
@@ -235,7 +236,7 @@ func (d *Disk) evictSome(more func() bool) int {
 		if !more() {
 			break
 		}
-		if err := d.remove(filepath.Join(c.folder.path, c.name)); err != nil {
+		if _, err := d.removeAny(filepath.Join(c.folder.path, c.name), d.remove); err != nil {
 			d.fault("evicting", err)
 			continue
 		}
@@ -249,7 +250,7 @@ func (d *Disk) evictSome(more func() bool) int {
 }
 
 // sample returns what might be evicted from an image's folder. A name is worth as much as what is kept with it, which
-// cannot be found without it.
+// cannot be found without it. A reference goes with its composite, or at once where that is gone.
 func (d *Disk) sample(folder string) []candidate {
 	files := d.listed(folder)
 	if len(files) == 0 {
@@ -259,7 +260,12 @@ func (d *Disk) sample(folder string) []candidate {
 	f := &sampledFolder{folder, len(files)}
 	var all []candidate
 	var best candidate
+	var references []string
 	for _, file := range files {
+		if isReference(file.Name()) {
+			references = append(references, file.Name())
+			continue
+		}
 		info, err := file.Info()
 		if err != nil || isTemp(file.Name()) {
 			continue
@@ -276,6 +282,9 @@ func (d *Disk) sample(folder string) []candidate {
 		if c.rank() > 0 {
 			all[i].worth, all[i].used = best.worth, best.used
 		}
+	}
+	for _, name := range d.dangling(folder, references) {
+		all = append(all, candidate{folder: f, name: name})
 	}
 	return all
 }

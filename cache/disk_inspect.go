@@ -24,6 +24,8 @@ type DiskReport struct {
 
 	Originals, Derivatives, Composites int
 
+	References int // to composites on other images, one for each image that went into one
+
 	Bytes int64 // in use, in blocks, as DiskStats has them
 	Files int64 // in use, and folders of images
 
@@ -80,6 +82,8 @@ func Inspect(ctx context.Context, dir string) (*DiskReport, error) {
 			r.Derivatives++
 		case 'c':
 			r.Composites++
+		case 'r':
+			r.References++
 		}
 		return nil
 	})
@@ -166,6 +170,8 @@ func (p diskPath) check(data []byte, unzip *zstd.Decoder) error {
 		return fmt.Errorf("cache: it is %s of %s%s, and not in its place", h.File, h.Source, h.Image)
 	case p.file[0] == 'n' && (h.Entry == nil || nameFile(h.Version) != p.file):
 		return errors.New("cache: it is no name")
+	case isReference(p.file) && !referencePattern.Match(body):
+		return errors.New("cache: a reference to no composite")
 	}
 	if h.Zstd {
 		if body, err = unzip.DecodeAll(body, nil); err != nil {
@@ -308,7 +314,7 @@ var (
 	sourcePattern = regexp.MustCompile(`^[0-9a-f]{32}\.[0-9]{1,20}$`)
 	shardPattern  = regexp.MustCompile(`^[0-9a-f]{2}$`)
 	imagePattern  = regexp.MustCompile(`^[0-9a-f]{32}$`)
-	filePattern   = regexp.MustCompile(`^(n-[0-9a-f]{32}|[odc]-[0-9a-f]{64}|\.tmp-[a-z2-7]{13}-[0-9]+)$`)
+	filePattern   = regexp.MustCompile(`^(n-[0-9a-f]{32}|[odc]-[0-9a-f]{64}|r-[a-z2-7]{13}-[0-9]+|\.tmp-[a-z2-7]{13}-[0-9]+)$`)
 	lifePattern   = regexp.MustCompile(`^[a-z2-7]{13}$`)
 	hiddenPattern = regexp.MustCompile(`^[0-9a-f]{32}\.[0-9]+(\.uncounted)?$`)
 )

@@ -21,9 +21,10 @@ func (d *Disk) Hide(source, image string, namesOnly bool) error {
 	mu := d.imageLock(folder)
 	mu.Lock()
 	defer mu.Unlock()
-	hide := d.toTrash
-	if namesOnly {
-		hide = d.removeNames
+	hide := d.removeNames
+	if !namesOnly {
+		d.claim(filepath.Base(folder)) // what an earlier purge has freed is not told of this one
+		hide = d.toTrash
 	}
 	err := hide(folder)
 	if err == nil {
@@ -43,7 +44,8 @@ func (d *Disk) removeNames(folder string) error {
 	files, err := d.fs.list(folder)
 	for _, f := range files {
 		if strings.HasPrefix(f.Name(), "n-") {
-			err = errors.Join(err, d.removeLocked(filepath.Join(folder, f.Name())))
+			_, removeErr := d.removeLocked(filepath.Join(folder, f.Name()))
+			err = errors.Join(err, removeErr)
 		}
 	}
 	if err == nil {
@@ -88,37 +90,83 @@ func (d *Disk) moveToTrash(folder string) error {
 
 const uncountedSuffix = ".uncounted"
 
-// Remove implements [Store]: it frees what Hide has hidden.
+// Remove implements [Store]: it frees what Hide has hidden, also before a restart.
 func (d *Disk) Remove(ctx context.Context, source, image string) (Removed, error) {
 	done, open := d.use()
 	if !open {
 		return Removed{}, errClosed
 	}
 	defer done()
-	prefix := filepath.Base(d.folder(source, image)) + "."
-	return d.emptyTrash(ctx, func(name string) bool { return strings.HasPrefix(name, prefix) })
+	hash := filepath.Base(d.folder(source, image))
+	r, err := d.emptyTrash(ctx, func(_, name string) bool { return strings.HasPrefix(name, hash+".") }, false)
+	r.plus(d.claim(hash))
+	return r, err
 }
 
-// emptyTrash frees some of what was hidden since the directory was opened.
-func (d *Disk) emptyTrash(ctx context.Context, which func(name string) bool) (r Removed, err error) {
-	hidden, err := d.fs.list(d.trash())
+// emptyTrash frees some of what was hidden, in this life and in earlier ones. What it frees without being asked to is counted for
+// who asks later.
+func (d *Disk) emptyTrash(ctx context.Context, which func(life, name string) bool, unasked bool) (r Removed, err error) {
+	lives, err := d.fs.list(filepath.Dir(d.trash()))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		d.fault("freeing", err)
 		return r, err
 	}
-	for _, f := range hidden {
-		if !which(f.Name()) {
+	for _, life := range lives {
+		if !life.IsDir() {
 			continue
 		}
-		path, how := filepath.Join(d.trash(), f.Name()), d.trashRemover()
-		if strings.HasSuffix(f.Name(), uncountedSuffix) {
-			how = d.uncountedRemover()
-		}
-		if err := d.free(ctx, path, how, &r); err != nil {
+		folder := filepath.Join(filepath.Dir(d.trash()), life.Name())
+		hidden, err := d.fs.list(folder)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			d.fault("freeing", err)
 			return r, err
+		}
+		for _, f := range hidden {
+			if !which(life.Name(), f.Name()) {
+				continue
+			}
+			path, how := filepath.Join(folder, f.Name()), d.trashRemover()
+			if life.Name() != d.life || strings.HasSuffix(f.Name(), uncountedSuffix) {
+				how = d.uncountedRemover(true)
+			}
+			var freed Removed
+			d.emptying.Lock()
+			err := d.free(ctx, path, how, &freed)
+			if unasked {
+				hash, _, _ := strings.Cut(f.Name(), ".")
+				d.leave(hash, freed)
+			}
+			d.emptying.Unlock()
+			r.plus(freed)
+			if err != nil {
+				return r, err
+			}
 		}
 	}
 	return r, nil
+}
+
+// maxUnclaimed bounds the images of which it is remembered what was freed: about 1 MB. What is beyond is freed and not told.
+const maxUnclaimed = 10_000
+
+// leave remembers what was freed of an image, for the Remove that is to come.
+func (d *Disk) leave(hash string, r Removed) {
+	d.claiming.Lock()
+	defer d.claiming.Unlock()
+	before, known := d.unclaimed[hash]
+	if r != (Removed{}) && (known || len(d.unclaimed) < maxUnclaimed) {
+		before.plus(r)
+		d.unclaimed[hash] = before
+	}
+}
+
+// claim returns what leave has remembered of an image, once.
+func (d *Disk) claim(hash string) Removed {
+	d.claiming.Lock()
+	defer d.claiming.Unlock()
+	r := d.unclaimed[hash]
+	delete(d.unclaimed, hash)
+	return r
 }
 
 // RemoveAll implements [Store]: it frees what SaveGenerations has made unreachable.
@@ -163,27 +211,29 @@ func (d *Disk) freeUnreachable(ctx context.Context, source string) (Removed, err
 
 // A remover removes files, and folders. Those of images, which are so far below where it begins, count.
 type remover struct {
-	file, folder func(path string) error
-	depth        int
+	file   func(path string) (removed bool, err error)
+	folder func(path string) error
+	depth  int
+	follow bool // references, to composites of the epoch that is in use
 }
 
-func (d *Disk) unreachableRemover() remover { return remover{d.remove, d.removeFolder, 2} }
+func (d *Disk) unreachableRemover() remover { return remover{d.remove, d.removeFolder, 2, true} }
 
 func (d *Disk) trashRemover() remover {
 	return remover{
-		func(path string) error { return d.unlink(path, true) },
+		func(path string) (bool, error) { return d.unlink(path, true) },
 		func(path string) error {
 			err := d.fs.remove(path)
 			if err == nil {
 				d.grow(-1, -blockSize)
 			}
 			return err
-		}, 0,
+		}, 0, true,
 	}
 }
 
-func (d *Disk) uncountedRemover() remover {
-	return remover{func(path string) error { return d.unlink(path, false) }, d.fs.remove, 0}
+func (d *Disk) uncountedRemover(follow bool) remover {
+	return remover{func(path string) (bool, error) { return d.unlink(path, false) }, d.fs.remove, 0, follow}
 }
 
 // free removes all below path and counts it.
@@ -217,10 +267,20 @@ func (d *Disk) freeTree(ctx context.Context, path string, how remover, r *Remove
 			continue
 		}
 		info, infoErr := f.Info()
-		if err := how.file(below); err != nil {
+		if how.follow && isReference(f.Name()) {
+			if err := d.follow(below, r); err != nil {
+				return err
+			}
+		}
+		remove := how.file
+		if how.follow {
+			remove = func(path string) (bool, error) { return d.removeAny(path, how.file) }
+		}
+		removed, err := remove(below)
+		if err != nil {
 			return err
 		}
-		if k, ok := kindOf(f.Name()); ok && infoErr == nil {
+		if k, ok := kindOf(f.Name()); ok && removed && infoErr == nil {
 			r.add(k, info.Size())
 		}
 	}

@@ -68,7 +68,7 @@ func BenchmarkDiskScale(b *testing.B) {
 	}
 	body := make([]byte, 4000)
 	rand.Read(body)
-	th := &Thing{map[string][]string{"Content-Type": {"image/jpeg"}, "Etag": {`"abc"`}}, body}
+	th := &Thing{Header: map[string][]string{"Content-Type": {"image/jpeg"}, "Etag": {`"abc"`}}, Body: body}
 	insert := func(d *Disk, first int) func(i int) error {
 		return func(i int) error { return d.Put(context.Background(), key(first+i), th, nil) }
 	}

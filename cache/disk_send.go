@@ -46,6 +46,8 @@ type checkedFile struct {
 	info   os.FileInfo
 	header http.Header
 	start  int64 // of the body; 0 where it is compressed, and cannot be sent as it is
+	stamp  string
+	inputs []Input // whose references are looked for each time
 }
 
 const maxChecked = 10_000
@@ -116,6 +118,11 @@ func (d *Disk) sendFile(f *os.File, k *Key, path, name string, least int64) (*Fi
 	if c.start == 0 {
 		return nil, nil
 	}
+	if ok, err := d.referred(c.inputs, c.stamp); err != nil {
+		return nil, err
+	} else if !ok {
+		return nil, ErrNotFound
+	}
 	d.seen.add(path[len(d.root):])
 	if now := time.Now(); d.idle > 0 && now.Sub(info.ModTime()) > d.idle {
 		_ = os.Chtimes(path, now, now) // as with reads, failing to mark is no error
@@ -144,7 +151,7 @@ func (d *Disk) checkWhole(f *os.File, info os.FileInfo, k *Key, name string) (c 
 	if h.Source != k.Source || h.Image != k.Image || h.File != name {
 		return c, errDamaged
 	}
-	c = checkedFile{info: info, header: h.Header}
+	c = checkedFile{info: info, header: h.Header, stamp: h.Stamp, inputs: h.Inputs}
 	if !h.Zstd {
 		c.start = int64(len(data) - len(body))
 	}

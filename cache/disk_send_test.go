@@ -31,7 +31,7 @@ func TestFindGivesTheFile(t *testing.T) {
 	if _, _, err := d.Find(t.Context(), k); !errors.Is(err, ErrNotFound) {
 		t.Errorf("nothing there: %v", err)
 	}
-	if err := d.Put(t.Context(), k, &Thing{http.Header{"Content-Type": {"image/png"}}, []byte("the bytes")}, nil); err != nil {
+	if err := d.Put(t.Context(), k, &Thing{Header: http.Header{"Content-Type": {"image/png"}}, Body: []byte("the bytes")}, nil); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 { // checked, and known to be whole
@@ -64,7 +64,7 @@ func TestFindReadsWhatIsCompressed(t *testing.T) {
 	d := openDisk(t, t.TempDir(), nil)
 	k := keyOf("/a", Original, "x")
 	body := string(bytes.Repeat([]byte("BM pixels "), 1000))
-	if err := d.Put(t.Context(), k, &Thing{http.Header{"Content-Type": {"image/bmp"}}, []byte(body)}, nil); err != nil {
+	if err := d.Put(t.Context(), k, &Thing{Header: http.Header{"Content-Type": {"image/bmp"}}, Body: []byte(body)}, nil); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {

@@ -13,7 +13,7 @@ import (
 //
 // Ristretto holds the things and decides; it may drop a write or apply it late, which is why only things
 // are in it, and names never. Beside it stands a strict index of which keys belong to which image, so
-// that an image's things can be found and freed.
+// that an image's things can be found and freed. A composite is in it under each of its images.
 type Memory struct {
 	bytes int64
 	seed  maphash.Seed
@@ -31,6 +31,46 @@ type Memory struct {
 type held struct {
 	key   Key
 	thing *Thing
+}
+
+// list puts h into the index, and returns what was there under its key. The caller holds m.mu.
+func (m *Memory) list(h *held) (before *held) {
+	own := imageKey{h.key.Source, h.key.Image}
+	before = m.index[own][h.key]
+	m.listUnder(own, h)
+	if h.key.Kind == Composite {
+		for _, in := range h.thing.Inputs {
+			m.listUnder(imageKey{in.Source, in.Image}, h)
+		}
+	}
+	return before
+}
+
+func (m *Memory) listUnder(ik imageKey, h *held) {
+	if m.index[ik] == nil {
+		m.index[ik] = make(map[Key]*held)
+	}
+	m.index[ik][h.key] = h
+}
+
+// unlist takes h out of the index, unless an equal thing has taken its place. The caller holds m.mu.
+func (m *Memory) unlist(h *held) {
+	m.unlistUnder(imageKey{h.key.Source, h.key.Image}, h)
+	if h.key.Kind == Composite {
+		for _, in := range h.thing.Inputs {
+			m.unlistUnder(imageKey{in.Source, in.Image}, h)
+		}
+	}
+}
+
+func (m *Memory) unlistUnder(ik imageKey, h *held) {
+	if m.index[ik][h.key] != h {
+		return
+	}
+	delete(m.index[ik], h.key)
+	if len(m.index[ik]) == 0 {
+		delete(m.index, ik)
+	}
 }
 
 // NewMemory returns a Store that holds at most bytes bytes. Zero means 256 MiB.
@@ -82,13 +122,8 @@ func (m *Memory) Put(_ context.Context, k Key, t *Thing, valid func() bool) erro
 		return nil
 	}
 	h := &held{k, t}
-	ik := imageKey{k.Source, k.Image}
 	m.mu.Lock()
-	if m.index[ik] == nil {
-		m.index[ik] = make(map[Key]*held)
-	}
-	before := m.index[ik][k]
-	m.index[ik][k] = h
+	before := m.list(h)
 	m.mu.Unlock()
 	if before != nil && before.thing.size() < size {
 		m.cache.Del(m.hash(k)) // ristretto makes no room for what grows in its place, as by a longer header
@@ -104,7 +139,7 @@ func (m *Memory) Put(_ context.Context, k Key, t *Thing, valid func() bool) erro
 	// A Remove that came before Set found only the index, and a purge that came since may have been
 	// followed by one.
 	m.mu.Lock()
-	removed := m.index[ik][k] == nil
+	removed := m.index[imageKey{k.Source, k.Image}][k] == nil
 	m.mu.Unlock()
 	if removed || valid != nil && !valid() {
 		m.cache.Del(m.hash(k))
@@ -119,14 +154,7 @@ func (m *Memory) exit(h *held) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	ik := imageKey{h.key.Source, h.key.Image}
-	if m.index[ik][h.key] != h {
-		return // replaced by an equal thing
-	}
-	delete(m.index[ik], h.key)
-	if len(m.index[ik]) == 0 {
-		delete(m.index, ik)
-	}
+	m.unlist(h)
 }
 
 // Remove implements [Store].
@@ -195,6 +223,9 @@ func (m *Memory) remove(ik imageKey, r *Removed) {
 	m.mu.Lock()
 	things := m.index[ik]
 	delete(m.index, ik)
+	for _, h := range things {
+		m.unlist(h) // under its other images, so that whoever removes one of them does not count it
+	}
 	m.mu.Unlock()
 	for k, h := range things { // nobody else has this map now
 		m.cache.Del(m.hash(k))

@@ -19,6 +19,17 @@ func (m *Memory) check() error {
 			return fmt.Errorf("%v is in the index and has nothing", ik)
 		}
 		for k, h := range things {
+			if k != h.key {
+				return fmt.Errorf("%v is in the index as %v", h.key, k)
+			}
+			for _, in := range append([]Input{{k.Source, k.Image}}, h.thing.Inputs...) {
+				if m.index[imageKey{in.Source, in.Image}][k] != h {
+					return fmt.Errorf("%v is in the index under %v, and not under %v", k, ik, in)
+				}
+			}
+			if ik != (imageKey{k.Source, k.Image}) {
+				continue // a composite, counted under its own image
+			}
 			if got, ok := m.cache.Get(m.hash(k)); !ok || got != h {
 				return fmt.Errorf("%v is in the index alone", k)
 			}
@@ -56,7 +67,15 @@ func TestMemoryIsBoundedAndItsIndexRight(t *testing.T) {
 				case 1, 2, 3:
 					m.Get(context.Background(), k)
 				default:
-					m.Put(context.Background(), k, &Thing{Body: make([]byte, r.IntN(20_000))}, nil)
+					th := &Thing{Body: make([]byte, r.IntN(20_000))}
+					if k.Kind == Composite {
+						th.Inputs = []Input{{"s", fmt.Sprint("/", r.IntN(5))}, {"t", "/logo"}}[:r.IntN(3)]
+					}
+					m.Put(context.Background(), k, th, nil)
+				case 4:
+					if r.IntN(20) == 0 {
+						m.RemoveAll(context.Background(), "t")
+					}
 				}
 			}
 		})

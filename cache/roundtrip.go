@@ -381,7 +381,7 @@ func (t *Transport) forward(req *http.Request, wants wishes, f found, turn *turn
 	}
 	fill.Digest, fill.Size = DigestOf(body), int64(len(body))
 	// The bytes first, so that the name never points at what is not there yet.
-	_ = t.store.Put(req.Context(), Key{t.opts.Source, f.lease.name.Image, Original, fill.Digest}, &Thing{nil, body}, f.lease.Alive)
+	_ = t.store.Put(req.Context(), Key{t.opts.Source, f.lease.name.Image, Original, fill.Digest}, &Thing{Body: body}, f.lease.Alive)
 	if t.keep(req, f.lease, fill) {
 		status += "; stored" + ttl(fill, fill.ResponseTime)
 	}

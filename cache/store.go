@@ -21,12 +21,14 @@ type Store interface {
 	// nothing if it says no: so the bytes of a purged image do not come back.
 	Put(ctx context.Context, k Key, t *Thing, valid func() bool) error
 
-	// Remove frees all that is kept of one image, and counts it. Where the store is a Keeper, only what Hide
-	// has hidden is freed.
+	// Remove frees all that is kept of one image, and counts it: also the composites on other images that it is an
+	// input of, each once. Where the store is a Keeper, only what Hide has hidden is freed, and the composites that
+	// were put before.
 	Remove(ctx context.Context, source, image string) (Removed, error)
 
-	// RemoveAll frees all that is kept of a source, or all where source is empty, and counts it. Where
-	// the store is a Keeper, only what its generations have made unreachable is freed.
+	// RemoveAll frees all that is kept of a source, or all where source is empty, and counts it: also the composites on
+	// images of other sources. Where the store is a Keeper, only what its generations have made unreachable is freed, and
+	// the composites that were put before.
 	//
 	// A context that ends leaves part of it for the next call.
 	RemoveAll(ctx context.Context, source string) (Removed, error)

@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 )
 
@@ -101,6 +102,12 @@ func (t *tiered) write() {
 	}
 }
 
+// of reports whether w belongs to an image that which says yes to: it is kept with it, or made from it.
+func (w *write) of(which func(source, image string) bool) bool {
+	return which(w.key.Source, w.key.Image) || w.key.Kind == Composite &&
+		slices.ContainsFunc(w.thing.Inputs, func(in Input) bool { return which(in.Source, in.Image) })
+}
+
 func (t *tiered) stillWanted(w *write) bool {
 	t.mu.Lock()
 	removed := w.removed
@@ -109,18 +116,18 @@ func (t *tiered) stillWanted(w *write) bool {
 }
 
 // forget sees to it that what waits to be written, and belongs to what is removed, is not written.
-func (t *tiered) forget(which func(Key) bool) {
+func (t *tiered) forget(which func(source, image string) bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for w := range t.waiting {
-		if which(w.key) {
+		if w.of(which) {
 			w.removed = true
 		}
 	}
 }
 
 func (t *tiered) Remove(ctx context.Context, source, image string) (Removed, error) {
-	t.forget(func(k Key) bool { return k.Source == source && k.Image == image })
+	t.forget(func(s, i string) bool { return s == source && i == image })
 	a, errA := t.fast.Remove(ctx, source, image)
 	b, errB := t.slow.Remove(ctx, source, image)
 	a.atLeast(b)
@@ -129,7 +136,7 @@ func (t *tiered) Remove(ctx context.Context, source, image string) (Removed, err
 
 // drop implements [dropper].
 func (t *tiered) drop(source, image string) {
-	t.forget(func(k Key) bool { return k.Source == source && k.Image == image })
+	t.forget(func(s, i string) bool { return s == source && i == image })
 	for _, s := range []Store{t.fast, t.slow} {
 		if d, ok := s.(dropper); ok {
 			d.drop(source, image)
@@ -138,7 +145,7 @@ func (t *tiered) drop(source, image string) {
 }
 
 func (t *tiered) RemoveAll(ctx context.Context, source string) (Removed, error) {
-	t.forget(func(k Key) bool { return source == "" || k.Source == source })
+	t.forget(func(s, _ string) bool { return source == "" || s == source })
 	a, errA := t.fast.RemoveAll(ctx, source)
 	b, errB := t.slow.RemoveAll(ctx, source)
 	a.atLeast(b)
@@ -167,15 +174,13 @@ type tieredKeeper struct {
 
 func (k *tieredKeeper) Hide(source, image string, namesOnly bool) error {
 	if !namesOnly {
-		k.tiers.forget(func(k Key) bool { return k.Source == source && k.Image == image })
+		k.tiers.forget(func(s, i string) bool { return s == source && i == image })
 	}
 	return k.Keeper.Hide(source, image, namesOnly)
 }
 
 func (k *tieredKeeper) SaveGenerations(g *Generations) error {
 	before := k.Generations()
-	k.tiers.forget(func(k Key) bool {
-		return g.ofImage(k.Source, k.Image).Delete > before.ofImage(k.Source, k.Image).Delete
-	})
+	k.tiers.forget(func(s, i string) bool { return g.ofImage(s, i).Delete > before.ofImage(s, i).Delete })
 	return k.Keeper.SaveGenerations(g)
 }

@@ -374,7 +374,7 @@ func (t *Transport) ask(ctx context.Context, lease Lease, old *Entry) (*Result, 
 	if body != nil {
 		// The bytes first, so that the name never points at what is not there yet.
 		n := lease.name
-		_ = t.store.Put(ctx, Key{n.Source, n.Image, Original, e.Digest}, &Thing{originalHeader(e.Header), body}, res.Alive)
+		_ = t.store.Put(ctx, Key{n.Source, n.Image, Original, e.Digest}, &Thing{Header: originalHeader(e.Header), Body: body}, res.Alive)
 	}
 	t.table.Commit(lease, e)
 	return res, nil
@@ -539,7 +539,7 @@ func (t *Transport) Supersede(ctx context.Context, r *Result) (Removed, error) {
 	var keep *Thing
 	if r.Entry.OK() && r.Keepable() {
 		if r.body != nil {
-			keep = &Thing{originalHeader(r.Entry.Header), r.body}
+			keep = &Thing{Header: originalHeader(r.Entry.Header), Body: r.body}
 		} else if th, err := t.store.Get(ctx, key); err == nil {
 			keep = th
 		}

@@ -66,6 +66,7 @@ func cacheStats(ctx context.Context, dir string, stdout io.Writer) error {
 	count("originals", r.Originals)
 	count("derivatives", r.Derivatives)
 	count("composites", r.Composites)
+	count("references", r.References)
 	count("files", int(r.Files))
 	line("bytes", fmt.Sprintf("%d (%s)", r.Bytes, size(r.Bytes)))
 	line("freeable", fmt.Sprintf("%s files, %s", humanize.Comma(r.Freeable.Files), size(r.Freeable.Bytes)))
