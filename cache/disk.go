@@ -109,9 +109,10 @@ type Disk struct {
 	zip   func() *zstd.Encoder
 	unzip func() *zstd.Decoder
 
-	emptying  sync.Mutex         // held while a folder in trash is freed, so that whoever waited finds it freed and counted
-	claiming  sync.Mutex         // guards unclaimed; may be taken with any other lock held
-	unclaimed map[string]Removed // by IMAGE: what was freed of a purge before its Remove came, which will tell it
+	emptying   sync.Mutex    // held while a folder in trash is freed, so that whoever waited finds it freed and counted
+	reclaiming chan struct{} // has room for who frees what generations have made unreachable; the same for those
+	hidden     claims        // by IMAGE: what was freed of a purge before its Remove came
+	deleted    claims        // by SOURCE: the same, before its RemoveAll came
 
 	trashed  atomic.Int64 // numbers the folders in trash
 	temps    atomic.Int64 // numbers the temporary files
@@ -209,7 +210,7 @@ func newDisk(files fileSystem, dir string, o *DiskOptions) (*Disk, error) {
 	d.opts.Logger = cmp.Or(d.opts.Logger, slog.New(slog.DiscardHandler))
 	d.seen = newSketch(d.opts.MaxFiles)
 	d.checked = make(map[string]checkedFile)
-	d.unclaimed = make(map[string]Removed)
+	d.reclaiming = make(chan struct{}, 1)
 	d.worth = d.seen.count
 	if err := d.fs.mkdirAll(d.trash()); err != nil {
 		d.stop()
@@ -367,6 +368,12 @@ func (d *Disk) path(k *Key) (path, file string) {
 	return path, path[n:]
 }
 
+// isAt reports whether path is still where the thing of a key is.
+func (d *Disk) isAt(k *Key, path string) bool {
+	now, _ := d.path(k)
+	return now == path
+}
+
 // Get implements [Store].
 func (d *Disk) Get(_ context.Context, k Key) (*Thing, error) {
 	done, open := d.use()
@@ -385,7 +392,7 @@ func (d *Disk) Get(_ context.Context, k Key) (*Thing, error) {
 		return nil, ErrNotFound
 	}
 	// One that lacks a reference stays where it is: who frees the purged input counts it.
-	if ok, err := d.referred(h.Inputs, h.Stamp); err != nil {
+	if ok, err := d.lookReferred(h.Inputs, h.Stamp); err != nil {
 		return nil, err
 	} else if !ok {
 		return nil, ErrNotFound
@@ -459,14 +466,21 @@ func (d *Disk) Put(_ context.Context, k Key, t *Thing, valid func() bool) error 
 		}
 	}
 	durable := d.opts.Durable == DurableAll
-	folder, err := d.place(h, body, durable, valid)
-	if folder == "" || err != nil {
+	if len(h.Inputs) == 0 {
+		_, err = d.place(h, body, durable, valid)
 		return err
 	}
-	if old != nil {
+	placed, err := d.refer(path, &h, durable, valid)
+	if placed {
+		placed, err = d.place(h, body, durable, func() bool { return isValid(valid) && d.isAt(&k, path) && d.referred(&h) })
+	}
+	switch {
+	case !placed:
+		d.dropReferences(&h)
+	case old != nil:
 		d.dropReferences(old)
 	}
-	return d.refer(filepath.Join(folder, file), &h, durable, valid)
+	return err
 }
 
 // kept reports whether what is to be put is there already. It cannot be another thing; but a composite is not there where it has
@@ -489,23 +503,22 @@ func (d *Disk) kept(path string, h *fileHeader) (there bool, old *fileHeader, er
 	if old == nil {
 		return false, nil, nil
 	}
-	there, err = d.referred(old.Inputs, old.Stamp)
+	there, err = d.lookReferred(old.Inputs, old.Stamp)
 	return there, old, err
 }
 
 // place writes a file into its image's folder: temp beside its place, write, sync, close, rename, sync the
-// directories from its own upwards. The syncs are for what is durable. It returns the folder, or nothing where the file was
-// not valid any more.
-func (d *Disk) place(h fileHeader, body []byte, durable bool, valid func() bool) (folder string, err error) {
+// directories from its own upwards. The syncs are for what is durable. It reports whether the file has its place; it has not
+// where it was not valid any more.
+func (d *Disk) place(h fileHeader, body []byte, durable bool, valid func() bool) (placed bool, err error) {
 	head, err := encodeEntry(&h, body)
 	if err != nil {
-		return "", err
+		return false, err
 	}
 	// The folder may be hidden at any moment, by a purge, or removed by the eviction while it is empty.
 	// What is still valid then is written again.
-	placed := false
 	for range 3 {
-		folder = d.folder(h.Source, h.Image)
+		folder := d.folder(h.Source, h.Image)
 		placed, err = d.placeIn(folder, &h, head, body, durable, valid)
 		if !errors.Is(err, fs.ErrNotExist) {
 			break
@@ -518,10 +531,7 @@ func (d *Disk) place(h fileHeader, body []byte, durable bool, valid func() bool)
 			d.makeRoom()
 		}
 	}
-	if !placed {
-		return "", err
-	}
-	return folder, err
+	return placed, err
 }
 
 func (d *Disk) placeIn(folder string, h *fileHeader, head, body []byte, durable bool, valid func() bool) (placed bool, err error) {

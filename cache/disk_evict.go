@@ -36,7 +36,7 @@ func (d *Disk) tidy() {
 			_ = d.free(ctx, filepath.Join(d.dir, "trash", f.Name()), d.uncountedRemover(true), &r)
 		}
 	}
-	_, _ = d.freeUnreachable(ctx, "")
+	_, _ = d.freeUnreachable(ctx, "", true)
 }
 
 // listed lists a directory for who can do nothing about an error but have it counted.

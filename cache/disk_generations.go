@@ -130,7 +130,17 @@ func (d *Disk) saveGenerations(g *Generations) error {
 		return err
 	}
 	d.unsaved.Store(false)
-	d.gens.Store(g)
+	before := d.gens.Swap(g)
+	// What an earlier purge has freed is not told of this one.
+	if before == nil || g.All.Delete > before.All.Delete {
+		d.deleted.takeAll()
+		return nil
+	}
+	for source := range g.Sources {
+		if g.Deleted(source) > before.Deleted(source) {
+			d.deleted.take(hash16(source))
+		}
+	}
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // Hide implements [Keeper].
@@ -23,7 +24,7 @@ func (d *Disk) Hide(source, image string, namesOnly bool) error {
 	defer mu.Unlock()
 	hide := d.removeNames
 	if !namesOnly {
-		d.claim(filepath.Base(folder)) // what an earlier purge has freed is not told of this one
+		d.hidden.take(filepath.Base(folder)) // what an earlier purge has freed is not told of this one
 		hide = d.toTrash
 	}
 	err := hide(folder)
@@ -99,7 +100,7 @@ func (d *Disk) Remove(ctx context.Context, source, image string) (Removed, error
 	defer done()
 	hash := filepath.Base(d.folder(source, image))
 	r, err := d.emptyTrash(ctx, func(_, name string) bool { return strings.HasPrefix(name, hash+".") }, false)
-	r.plus(d.claim(hash))
+	r.plus(d.hidden.take(hash))
 	return r, err
 }
 
@@ -134,7 +135,7 @@ func (d *Disk) emptyTrash(ctx context.Context, which func(life, name string) boo
 			err := d.free(ctx, path, how, &freed)
 			if unasked {
 				hash, _, _ := strings.Cut(f.Name(), ".")
-				d.leave(hash, freed)
+				d.hidden.leave(hash, freed)
 			}
 			d.emptying.Unlock()
 			r.plus(freed)
@@ -146,29 +147,6 @@ func (d *Disk) emptyTrash(ctx context.Context, which func(life, name string) boo
 	return r, nil
 }
 
-// maxUnclaimed bounds the images of which it is remembered what was freed: about 1 MB. What is beyond is freed and not told.
-const maxUnclaimed = 10_000
-
-// leave remembers what was freed of an image, for the Remove that is to come.
-func (d *Disk) leave(hash string, r Removed) {
-	d.claiming.Lock()
-	defer d.claiming.Unlock()
-	before, known := d.unclaimed[hash]
-	if r != (Removed{}) && (known || len(d.unclaimed) < maxUnclaimed) {
-		before.plus(r)
-		d.unclaimed[hash] = before
-	}
-}
-
-// claim returns what leave has remembered of an image, once.
-func (d *Disk) claim(hash string) Removed {
-	d.claiming.Lock()
-	defer d.claiming.Unlock()
-	r := d.unclaimed[hash]
-	delete(d.unclaimed, hash)
-	return r
-}
-
 // RemoveAll implements [Store]: it frees what SaveGenerations has made unreachable.
 func (d *Disk) RemoveAll(ctx context.Context, source string) (Removed, error) {
 	done, open := d.use()
@@ -176,11 +154,24 @@ func (d *Disk) RemoveAll(ctx context.Context, source string) (Removed, error) {
 		return Removed{}, errClosed
 	}
 	defer done()
-	return d.freeUnreachable(ctx, source)
+	r, err := d.freeUnreachable(ctx, source, false)
+	if source == "" {
+		r.plus(d.deleted.takeAll())
+	} else {
+		r.plus(d.deleted.take(hash16(source)))
+	}
+	return r, err
 }
 
-func (d *Disk) freeUnreachable(ctx context.Context, source string) (Removed, error) {
-	var r Removed
+// freeUnreachable frees what generations have made unreachable, of a source or of all. What it frees without being asked to is
+// counted for who asks later.
+func (d *Disk) freeUnreachable(ctx context.Context, source string, unasked bool) (r Removed, err error) {
+	select {
+	case d.reclaiming <- struct{}{}:
+		defer func() { <-d.reclaiming }()
+	case <-ctx.Done():
+		return r, ctx.Err()
+	}
 	epoch := filepath.Join(d.dir, d.epoch)
 	folders, err := d.fs.list(epoch)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -202,11 +193,59 @@ func (d *Disk) freeUnreachable(ctx context.Context, source string) (Removed, err
 		if err != nil || n >= current || source != "" && hash != hash16(source) {
 			continue
 		}
-		if err := d.free(ctx, filepath.Join(epoch, f.Name()), d.unreachableRemover(), &r); err != nil {
+		var freed Removed
+		err = d.free(ctx, filepath.Join(epoch, f.Name()), d.unreachableRemover(), &freed)
+		if unasked {
+			d.deleted.leave(hash, freed)
+		}
+		r.plus(freed)
+		if err != nil {
 			return r, err
 		}
 	}
 	return r, nil
+}
+
+// claims remember what was freed before anybody came to ask for it: after a restart, and to make room. Who asks tells it then.
+type claims struct {
+	mu sync.Mutex // guards of; may be taken with any other lock held
+	of map[string]Removed
+}
+
+// maxClaims bounds what is remembered: about 1 MB. What is beyond is freed and not told.
+const maxClaims = 10_000
+
+func (c *claims) leave(whose string, r Removed) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before, known := c.of[whose]
+	if r == (Removed{}) || !known && len(c.of) >= maxClaims {
+		return
+	}
+	if c.of == nil {
+		c.of = make(map[string]Removed)
+	}
+	before.plus(r)
+	c.of[whose] = before
+}
+
+// take returns what leave was told, once.
+func (c *claims) take(whose string) Removed {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := c.of[whose]
+	delete(c.of, whose)
+	return r
+}
+
+func (c *claims) takeAll() (r Removed) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, freed := range c.of {
+		r.plus(freed)
+	}
+	clear(c.of)
+	return r
 }
 
 // A remover removes files, and folders. Those of images, which are so far below where it begins, count.

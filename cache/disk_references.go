@@ -22,8 +22,9 @@ import (
 //   - A crash, a fault or an eviction, at whatever moment and whatever it loses, leaves at the worst a composite that nobody
 //     finds, or a reference to nothing. The next Put of the composite, or the eviction, clears that away.
 //
-// The composite is written first, and the references make it found: so a composite of before a purge, which nobody has
-// freed yet, never stands in for one that is being written.
+// The references are written first, and the composite's own rename makes it found. The lock of its image is held while it is asked
+// whether it is still valid and its references are still there, and while a reference is followed to it: so who frees an input
+// while a composite is put either finds the composite, or keeps it from being found.
 
 const referencePrefix = "r-"
 
@@ -41,8 +42,8 @@ func (d *Disk) referenceTo(in Input, stamp string) string {
 	return filepath.Join(d.folder(in.Source, in.Image), referencePrefix+stamp)
 }
 
-// referred reports whether all references to a composite are in their places. Of anything else it is true.
-func (d *Disk) referred(inputs []Input, stamp string) (bool, error) {
+// lookReferred reports whether all references to a composite are in their places. Of anything else it is true.
+func (d *Disk) lookReferred(inputs []Input, stamp string) (bool, error) {
 	for _, in := range inputs {
 		switch _, err := d.fs.stat(d.referenceTo(in, stamp)); {
 		case errors.Is(err, fs.ErrNotExist):
@@ -55,22 +56,22 @@ func (d *Disk) referred(inputs []Input, stamp string) (bool, error) {
 	return true, nil
 }
 
-// refer writes the references to a composite, which is at path.
-func (d *Disk) refer(path string, h *fileHeader, durable bool, valid func() bool) error {
+// referred is lookReferred, where a failure is no reference.
+func (d *Disk) referred(h *fileHeader) bool {
+	ok, _ := d.lookReferred(h.Inputs, h.Stamp)
+	return ok
+}
+
+// refer writes the references to a composite, which is to be at path. It reports whether all have their places.
+func (d *Disk) refer(path string, h *fileHeader, durable bool, valid func() bool) (placed bool, err error) {
 	below := []byte(filepath.ToSlash(path[len(d.root):]))
 	for _, in := range h.Inputs {
 		ref := fileHeader{Source: in.Source, Image: in.Image, File: referencePrefix + h.Stamp}
-		folder, err := d.place(ref, below, durable, valid)
-		if folder == "" || err != nil {
-			// Nobody would find it.
-			if _, _, err := d.removeComposite(path, h.Stamp); err != nil {
-				d.fault("removing a composite", err)
-			}
-			d.dropReferences(h)
-			return err
+		if placed, err := d.place(ref, below, durable, valid); !placed || err != nil {
+			return false, err
 		}
 	}
-	return nil
+	return true, nil
 }
 
 // compositeAt reads the header of the composite at path, and its size. It returns nil where there is none that is whole.

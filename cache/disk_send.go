@@ -118,7 +118,7 @@ func (d *Disk) sendFile(f *os.File, k *Key, path, name string, least int64) (*Fi
 	if c.start == 0 {
 		return nil, nil
 	}
-	if ok, err := d.referred(c.inputs, c.stamp); err != nil {
+	if ok, err := d.lookReferred(c.inputs, c.stamp); err != nil {
 		return nil, err
 	} else if !ok {
 		return nil, ErrNotFound

@@ -47,7 +47,7 @@ var storeRules = []struct {
 	test func(*tester)
 }{
 	{"A new store keeps what it is given", (*tester).keeps},
-	{"What was put is got, byte for byte, with its header", (*tester).got},
+	{"What was put is got, byte for byte, with its header and its inputs", (*tester).got},
 	{"An unknown key is ErrNotFound", (*tester).unknown},
 	{"Keys differ by source, image, kind and sum", (*tester).keys},
 	{"Equal bytes may be kept under two keys", (*tester).equalBytes},
@@ -55,6 +55,10 @@ var storeRules = []struct {
 	{"valid is asked before a thing can be found, and nothing is kept where it says no", (*tester).validity},
 	{"Remove frees one image and nothing else", (*tester).removes},
 	{"Remove counts what it frees, and counts it once", (*tester).counts},
+	{"Remove of an input frees the composites made with it, wherever they are, and nothing else", (*tester).removesComposites},
+	{"A composite of several images is counted once, with the image that goes first", (*tester).countsComposites},
+	{"RemoveAll of an input's source frees the composites made with it", (*tester).removesCompositesOfSource},
+	{"A composite that is put again after a Remove of its input stays, and goes with the next", (*tester).putsCompositesAgain},
 	{"RemoveAll of a source frees that source and nothing else", (*tester).removesSource},
 	{"RemoveAll frees everything", (*tester).removesAll},
 	{"RemoveAll with a context that has ended leaves the rest for the next call", (*tester).removesLater},
@@ -81,7 +85,14 @@ func thing(body string) *cache.Thing {
 
 // same reports whether a and b are to be told apart by no client.
 func same(a, b *cache.Thing) bool {
-	return bytes.Equal(a.Body, b.Body) && maps.EqualFunc(a.Header, b.Header, slices.Equal)
+	return bytes.Equal(a.Body, b.Body) && maps.EqualFunc(a.Header, b.Header, slices.Equal) && slices.Equal(a.Inputs, b.Inputs)
+}
+
+// composite is a thing that other images have gone into.
+func composite(body string, inputs ...cache.Input) *cache.Thing {
+	th := thing(body)
+	th.Inputs = inputs
+	return th
 }
 
 func (t *tester) put(k cache.Key, th *cache.Thing) {
@@ -175,6 +186,9 @@ func (t *tester) got() {
 			t.has(k, th)
 		})
 	}
+	k, th := key("s", "/a", cache.Composite, "of three"), composite("of three", cache.Input{Source: "s", Image: "/caf\xe9"}, cache.Input{Source: "t", Image: "/\x00"})
+	t.put(k, th)
+	t.has(k, th)
 	for _, image := range []string{"/", "/a b", "/\u00e9", "/caf\xe9", "/caf\xe8", "/../x", "/a\\b", "/con", "/A", "/a", "/x\x00y", "/%2e", "", "/[a]*?"} {
 		k, th := key("s", image, cache.Original, "odd"), thing("of "+image)
 		t.put(k, th)
@@ -318,6 +332,115 @@ func (t *tester) counts() {
 	}
 }
 
+var logo, seal = cache.Input{Source: "marks", Image: "/logo"}, cache.Input{Source: "s", Image: "/seal"}
+
+// compose puts composites on five images, made with these inputs. It returns how many of them are kept, and how many bytes they
+// have at the least.
+func (t *tester) compose(inputs ...cache.Input) (kept cache.Removed) {
+	t.Helper()
+	for i := range 5 {
+		k, th := onImage(i, inputs)
+		t.put(k, th)
+		if t.has(k, th) {
+			kept.Composites++
+			kept.Bytes += int64(len(th.Body))
+		}
+	}
+	return kept
+}
+
+func onImage(i int, inputs []cache.Input) (cache.Key, *cache.Thing) {
+	what := fmt.Sprint("composite ", i, inputs)
+	return key("s", fmt.Sprint("/", i), cache.Composite, what), composite(what, inputs...)
+}
+
+// composed reports whether all composites of these inputs, or none, are there, as far as they were kept before.
+func (t *tester) composed(kept cache.Removed, inputs ...cache.Input) {
+	t.Helper()
+	n := 0
+	for i := range 5 {
+		if k, th := onImage(i, inputs); t.has(k, th) {
+			n++
+		}
+	}
+	if n != kept.Composites {
+		t.Errorf("of composites with %v there are %d, want %d", inputs, n, kept.Composites)
+	}
+}
+
+// counted compares what a purge has counted with what was kept.
+func (t *tester) counted(got, kept cache.Removed) {
+	t.Helper()
+	if got.Bytes < kept.Bytes {
+		t.Errorf("freed %d bytes, at least %d were kept", got.Bytes, kept.Bytes)
+	}
+	got.Bytes = kept.Bytes
+	if got != kept {
+		t.Errorf("freed %+v, want %+v", got, kept)
+	}
+}
+
+func (t *tester) removesComposites() {
+	with, without := t.compose(logo), t.compose(seal)
+	plain := key("s", "/0", cache.Derivative, "plain")
+	t.put(plain, thing("plain"))
+	kept := t.has(plain, thing("plain"))
+	t.purge("marks", "/log")
+	t.purge("s", "/logo")
+	t.composed(with, logo)
+	t.counted(t.purge(logo.Source, logo.Image), with)
+	t.composed(cache.Removed{}, logo)
+	t.composed(without, seal)
+	if t.has(plain, thing("plain")) != kept {
+		t.Error("a derivative went with the composite on the same image")
+	}
+}
+
+func (t *tester) countsComposites() {
+	both, own := t.compose(logo, seal), t.compose(seal, cache.Input{Source: "s", Image: "/0"}, seal)
+	t.counted(t.purge(logo.Source, logo.Image), both)
+	k, th := onImage(0, []cache.Input{seal, {Source: "s", Image: "/0"}, seal})
+	if t.has(k, th) {
+		own.Composites, own.Bytes = own.Composites-1, own.Bytes-int64(len(th.Body))
+		first := t.purge("s", "/0") // whose composite has it for an input as well; the others go, too
+		t.counted(first, cache.Removed{Composites: own.Composites + 1, Bytes: own.Bytes})
+	}
+	for i := range 5 {
+		if r := t.purge("s", fmt.Sprint("/", i)); r != (cache.Removed{}) {
+			t.Errorf("/%d: what went before was counted again: %+v", i, r)
+		}
+	}
+	if r := t.purge(seal.Source, seal.Image); r != (cache.Removed{}) {
+		t.Errorf("what went before was counted again: %+v", r)
+	}
+}
+
+func (t *tester) removesCompositesOfSource() {
+	with, without := t.compose(logo), t.compose(seal)
+	t.counted(t.purgeAll("marks"), with)
+	t.composed(cache.Removed{}, logo)
+	t.composed(without, seal)
+	with = t.compose(logo)
+	t.counted(t.purgeAll("s"), cache.Removed{Composites: with.Composites + without.Composites, Bytes: with.Bytes + without.Bytes})
+	if r := t.purgeAll("marks"); r != (cache.Removed{}) {
+		t.Errorf("what went before was counted again: %+v", r)
+	}
+}
+
+func (t *tester) putsCompositesAgain() {
+	n := 0
+	for range 10 {
+		kept := t.compose(logo)
+		n += kept.Composites
+		t.composed(kept, logo)
+		t.counted(t.purge(logo.Source, logo.Image), kept)
+		t.composed(cache.Removed{}, logo)
+	}
+	if n < 25 {
+		t.Errorf("of 50 puts %d were found", n)
+	}
+}
+
 func (t *tester) removesSource() {
 	t.fill("s", "s2")
 	if t.has(key("s2", "/7", cache.Derivative, "x"), thing("/7")) {
@@ -426,6 +549,9 @@ func (t *tester) concurrent() {
 				image := fmt.Sprint("/", n)
 				k := key("s", image, cache.Kind(r.IntN(3)), fmt.Sprint(r.IntN(4)))
 				want := thing(fmt.Sprintf("%s %d %x", image, k.Kind, k.Sum))
+				if k.Kind == cache.Composite {
+					want.Inputs = []cache.Input{{Source: "s", Image: fmt.Sprint("/", (n+3)%images)}, {Source: "s", Image: fmt.Sprint("/", k.Sum[0]%images)}}
+				}
 				switch op := r.IntN(100); {
 				case op < 40:
 					if err := t.store.Put(t.Context(), k, want, func() bool { return true }); err != nil {

@@ -65,7 +65,7 @@ func TestCache(t *testing.T) {
 
 	code, stdout, stderr := command(t, "cache", "stats", dir)
 	stats := strings.Join(strings.Fields(stdout), " ")
-	if want := "sources 1 images 1 names 1 originals 1 derivatives 2 composites 0 files 5 bytes 20480 (20 KiB) freeable 0 files, 0 B epoch epoch-"; code != 0 || !strings.HasPrefix(stats, want) {
+	if want := "sources 1 images 1 names 1 originals 1 derivatives 2 composites 0 references 0 files 5 bytes 20480 (20 KiB) freeable 0 files, 0 B epoch epoch-"; code != 0 || !strings.HasPrefix(stats, want) {
 		t.Errorf("stats: exit %d, %q, %q", code, stats, stderr)
 	}
 	if code, stdout, stderr := command(t, "cache", "verify", dir); code != 0 || !strings.HasPrefix(stdout, "4 files, ") || stderr != "" {
@@ -73,7 +73,7 @@ func TestCache(t *testing.T) {
 	}
 
 	damaged := derivatives(t, dir)[0]
-	if err := os.WriteFile(damaged, []byte("imgcdn2\nnot whole"), 0o600); err != nil {
+	if err := os.WriteFile(damaged, []byte("imgcdn3\nnot whole"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, fix := range []bool{false, true} {
