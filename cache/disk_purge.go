@@ -100,6 +100,8 @@ func (d *Disk) Remove(ctx context.Context, source, image string) (Removed, error
 	defer done()
 	hash := filepath.Base(d.folder(source, image))
 	r, err := d.emptyTrash(ctx, func(_, name string) bool { return strings.HasPrefix(name, hash+".") }, false)
+	d.emptying.Lock() // who has freed it has said so then
+	defer d.emptying.Unlock()
 	r.plus(d.hidden.take(hash))
 	return r, err
 }
