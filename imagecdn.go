@@ -214,8 +214,8 @@ func (h *Handler) leave() {
 //
 //  1. The URL is parsed into a canonical request. One that has expired is a 404.
 //  2. Every image that goes into the picture is looked up by name; what is not fresh is asked of its origin.
-//  3. The picture's key follows: a hash of those images' digests, the plan and the engine's version. It is the
-//     ETag, so that If-None-Match is answered here.
+//  3. The picture's key follows: a hash of those images' digests, the names of watermarks, the plan and the engine's version.
+//     It is the ETag, so that If-None-Match is answered here.
 //  4. The picture comes from memory, from disk, or is made, once for all who ask.
 //
 // Every image has Cache-Control and Age, as its shortest-lived input allows, ETag, Cache-Status (RFC 9211), and

@@ -73,6 +73,13 @@ type Disk struct {
 	// folder or leaves it, and while the folder is hidden.
 	images [256]sync.Mutex
 
+	// emptying holds the same for the folders in trash: held while one is freed, so that whoever waited finds it freed and
+	// counted.
+	emptying [256]sync.Mutex
+
+	// reclaiming holds the same for the folders of sources that generations have made unreachable.
+	reclaiming [256]sync.Mutex
+
 	// account guards counted and all, and is held to read while a file or an image's folder comes or goes and
 	// bytes and inodes are put right: so each is counted once, by who put it there or by who counts what was
 	// there before. It is taken after a lock of images.
@@ -109,10 +116,8 @@ type Disk struct {
 	zip   func() *zstd.Encoder
 	unzip func() *zstd.Decoder
 
-	emptying   sync.Mutex    // held while a folder in trash is freed, so that whoever waited finds it freed and counted
-	reclaiming chan struct{} // has room for who frees what generations have made unreachable; the same for those
-	hidden     claims        // by IMAGE: what was freed of a purge before its Remove came
-	deleted    claims        // by SOURCE: the same, before its RemoveAll came
+	hidden  claims // by IMAGE: what was freed of a purge before its Remove came
+	deleted claims // by SOURCE: the same, before its RemoveAll came
 
 	trashed  atomic.Int64 // numbers the folders in trash
 	temps    atomic.Int64 // numbers the temporary files
@@ -210,7 +215,6 @@ func newDisk(files fileSystem, dir string, o *DiskOptions) (*Disk, error) {
 	d.opts.Logger = cmp.Or(d.opts.Logger, slog.New(slog.DiscardHandler))
 	d.seen = newSketch(d.opts.MaxFiles)
 	d.checked = make(map[string]checkedFile)
-	d.reclaiming = make(chan struct{}, 1)
 	d.worth = d.seen.count
 	if err := d.fs.mkdirAll(d.trash()); err != nil {
 		d.stop()
@@ -244,6 +248,7 @@ func (d *Disk) Stats() DiskStats {
 
 // Close writes the names that wait to be written, stops what runs behind and releases the directory.
 func (d *Disk) Close() error {
+	d.stop() // first: who uses the directory may wait for what runs behind
 	d.closing.Lock()
 	if d.closed {
 		d.closing.Unlock()
@@ -251,7 +256,6 @@ func (d *Disk) Close() error {
 	}
 	d.closed = true
 	close(d.queue)
-	d.stop()
 	d.closing.Unlock()
 	d.work.Wait()
 	return d.unlock()
@@ -344,9 +348,15 @@ func (d *Disk) appendFolder(b []byte, source, image string) []byte {
 	return b
 }
 
-func (d *Disk) imageLock(folder string) *sync.Mutex {
-	n, _ := strconv.ParseUint(filepath.Base(folder)[2:4], 16, 8)
-	return &d.images[n]
+func (d *Disk) imageLock(folder string) *sync.Mutex { return lockOf(&d.images, filepath.Base(folder)) }
+
+// lockOf returns the lock of an image, or a source, by its hash.
+func lockOf(locks *[256]sync.Mutex, hash string) *sync.Mutex {
+	if len(hash) < 4 {
+		return &locks[0] // not a name that this package gives
+	}
+	n, _ := strconv.ParseUint(hash[2:4], 16, 8)
+	return &locks[n]
 }
 
 var kindLetters = [...]string{Original: "o", Derivative: "d", Composite: "c"}

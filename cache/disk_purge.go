@@ -100,8 +100,9 @@ func (d *Disk) Remove(ctx context.Context, source, image string) (Removed, error
 	defer done()
 	hash := filepath.Base(d.folder(source, image))
 	r, err := d.emptyTrash(ctx, func(_, name string) bool { return strings.HasPrefix(name, hash+".") }, false)
-	d.emptying.Lock() // who has freed it has said so then
-	defer d.emptying.Unlock()
+	mu := lockOf(&d.emptying, hash)
+	mu.Lock() // who has freed it has said so then
+	defer mu.Unlock()
 	r.plus(d.hidden.take(hash))
 	return r, err
 }
@@ -133,13 +134,14 @@ func (d *Disk) emptyTrash(ctx context.Context, which func(life, name string) boo
 				how = d.uncountedRemover(true)
 			}
 			var freed Removed
-			d.emptying.Lock()
+			hash, _, _ := strings.Cut(f.Name(), ".")
+			mu := lockOf(&d.emptying, hash)
+			mu.Lock()
 			err := d.free(ctx, path, how, &freed)
 			if unasked {
-				hash, _, _ := strings.Cut(f.Name(), ".")
 				d.hidden.leave(hash, freed)
 			}
-			d.emptying.Unlock()
+			mu.Unlock()
 			r.plus(freed)
 			if err != nil {
 				return r, err
@@ -157,23 +159,24 @@ func (d *Disk) RemoveAll(ctx context.Context, source string) (Removed, error) {
 	}
 	defer done()
 	r, err := d.freeUnreachable(ctx, source, false)
-	if source == "" {
-		r.plus(d.deleted.takeAll())
-	} else {
+	if source != "" {
+		mu := lockOf(&d.reclaiming, hash16(source))
+		mu.Lock() // who has freed it has said so then
+		defer mu.Unlock()
 		r.plus(d.deleted.take(hash16(source)))
+		return r, err
 	}
+	for i := range d.reclaiming {
+		d.reclaiming[i].Lock()
+		d.reclaiming[i].Unlock() // to have waited is all
+	}
+	r.plus(d.deleted.takeAll())
 	return r, err
 }
 
 // freeUnreachable frees what generations have made unreachable, of a source or of all. What it frees without being asked to is
 // counted for who asks later.
 func (d *Disk) freeUnreachable(ctx context.Context, source string, unasked bool) (r Removed, err error) {
-	select {
-	case d.reclaiming <- struct{}{}:
-		defer func() { <-d.reclaiming }()
-	case <-ctx.Done():
-		return r, ctx.Err()
-	}
 	epoch := filepath.Join(d.dir, d.epoch)
 	folders, err := d.fs.list(epoch)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -196,10 +199,13 @@ func (d *Disk) freeUnreachable(ctx context.Context, source string, unasked bool)
 			continue
 		}
 		var freed Removed
+		mu := lockOf(&d.reclaiming, hash)
+		mu.Lock()
 		err = d.free(ctx, filepath.Join(epoch, f.Name()), d.unreachableRemover(), &freed)
 		if unasked {
 			d.deleted.leave(hash, freed)
 		}
+		mu.Unlock()
 		r.plus(freed)
 		if err != nil {
 			return r, err
