@@ -220,3 +220,30 @@ func TestAPictureOnItself(t *testing.T) {
 		t.Errorf("Cache-Status %q", got)
 	}
 }
+
+func TestAPurgeOfAFolderOfWatermarksRemovesTheirComposites(t *testing.T) {
+	for _, store := range stores {
+		t.Run(store.name, func(t *testing.T) {
+			o := marking(t)
+			o.set("/marks/logo.png", answer{header: cachedAnHour, body: paint(t, blue, 10, 10)})
+			h := open(t, o, &imagecdn.Options{Cache: store.open(t)})
+			const withMark = "&mark=/photos/marks/logo.png"
+			see(t, h, photos(""))
+			_, bytes := see(t, h, photos(withMark))
+			job, err := h.PurgeFolders(t.Context(), []string{"/photos/marks/"}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rec, err := job.Wait(t.Context())
+			if p := rec.Paths[0]; err != nil || rec.State != purge.Done || p.Composites != 3 || p.Bytes < int64(bytes) {
+				t.Errorf("%v, %v: %+v", rec.State, err, p)
+			}
+			if made, _ := see(t, h, photos("")); made != 0 {
+				t.Errorf("%d pictures without the watermark were made anew", made)
+			}
+			if made, _ := see(t, h, photos(withMark)); made != 3 {
+				t.Errorf("%d composites were made anew", made)
+			}
+		})
+	}
+}
