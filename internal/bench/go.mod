@@ -3,7 +3,10 @@ module github.com/imagecdn/imagecdn/internal/bench
 
 go 1.26.0
 
-require github.com/imagecdn/imagecdn v0.0.0
+require (
+	github.com/gen2brain/jpegn v0.4.2
+	github.com/imagecdn/imagecdn v0.0.0
+)
 
 require github.com/dunglas/httpsfv v1.1.2 // indirect
 
