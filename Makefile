@@ -74,7 +74,7 @@ hits: ## compare hits with bare net/http, http.ServeContent, nginx and Varnish (
 hitratio: ## compare the memory tier's hit ratios with otter's, on Zipf traces
 	go -C internal/bench test -v ./...
 
-generate: ## write generated files anew: assembly
+generate: ## write generated files anew: assembly (needs GNU binutils for aarch64)
 	go generate ./...
 
 lint: ## gofmt, go vet, go mod tidy, and golangci-lint where it is installed

@@ -1,5 +1,7 @@
 package jpegdec
 
+//go:generate sh _asm/generate.sh
+
 // Inverse DCTs. All take coefficients column by column of frequencies (the place of horizontal frequency
 // u and vertical frequency v is u·points + v) with their quantization table in the same order, and write
 // samples row by row to dst, whose rows are stride bytes apart. Products are taken modulo 2¹⁶; where they fit,

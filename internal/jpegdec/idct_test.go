@@ -1,8 +1,12 @@
 package jpegdec
 
 import (
+	"bytes"
 	"math"
 	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"testing"
 )
 
@@ -135,6 +139,24 @@ func TestIDCTTwins(t *testing.T) {
 				check(coef, quant)
 			}
 		})
+	}
+}
+
+// TestGenerated: the assembly for arm64 is what its source makes.
+func TestGenerated(t *testing.T) {
+	if _, err := exec.LookPath("aarch64-linux-gnu-as"); err != nil {
+		t.Skip("no assembler for arm64 here: ", err)
+	}
+	file := filepath.Join(t.TempDir(), "idct_arm64.s")
+	if b, err := exec.Command("sh", "_asm/generate.sh", file).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, b)
+	}
+	got, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want, err := os.ReadFile("idct_arm64.s"); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("idct_arm64.s is not what go generate makes: %v", err)
 	}
 }
 
