@@ -38,11 +38,10 @@ var importPolicy = map[string]struct {
 	"origin":            {modules: []string{"code.dny.dev/ssrf"}}, // the ranges of addresses that are not public
 	"origin/origintest": {},
 	"resize": {
-		own: []string{"internal/jpegenc", "internal/kernel"}, // encodes JPEG, and the loops of resampling
+		own: []string{"internal/jpegdec", "internal/jpegenc", "internal/kernel"}, // JPEG, and the loops of resampling
 		modules: []string{
-			"github.com/gen2brain/jpegn", // decodes JPEG
-			"github.com/gen2brain/webp",  // encodes WebP
-			"golang.org/x/image",         // decodes WebP and BMP, resamples
+			"github.com/gen2brain/webp", // encodes WebP
+			"golang.org/x/image",        // decodes WebP and BMP, resamples
 		},
 	},
 	"resize/avif":     {own: []string{"resize"}, modules: []string{"github.com/gen2brain/avif"}},

@@ -264,7 +264,7 @@ func TestEXIF(t *testing.T) {
 	}
 }
 
-// TestScaledJPEG: jpegn's smaller decodings, as repaired, against the mean of all pixels.
+// TestScaledJPEG: smaller decodings, against the mean of all pixels.
 func TestScaledJPEG(t *testing.T) {
 	data := sample(t, "rocket.jpg")
 	full := toCanvas(independent(t, data))

@@ -84,9 +84,8 @@ type Picture struct {
 // Render makes the picture that p describes. inputs are the original and then p.Marks' pictures, in
 // order; they are read only, and not kept.
 //
-// When ctx is done, Render returns its cause: from the middle of resampling, from the middle of decoding PNG, GIF,
-// BMP and the JPEGs that image/jpeg is needed for, and else as soon as the step or the frame that it is at is
-// finished.
+// When ctx is done, Render returns its cause: from the middle of resampling and of decoding JPEG, PNG, GIF and BMP, and else
+// as soon as the step or the frame that it is at is finished.
 func (r *Renderer) Render(ctx context.Context, p Plan, inputs ...[]byte) (*Picture, error) {
 	if err := p.check(); err != nil {
 		return nil, err
