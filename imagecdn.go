@@ -439,10 +439,15 @@ func (h *Handler) getOnce(ctx context.Context, p *picture) (err error) {
 		return err
 	}
 	p.made = true
-	p.thing, _, err = h.renders.Do(ctx, p.key.Sum.String(), func(ctx context.Context) (*cache.Thing, error) {
+	p.thing, _, err = h.renders.Do(ctx, p.flight(), func(ctx context.Context) (*cache.Thing, error) {
 		return h.make(ctx, p)
 	})
 	return err
+}
+
+// flight tells renders apart: also those of the same bytes under two names, as each is kept with its own image.
+func (p *picture) flight() string {
+	return p.key.Source + "\x00" + p.key.Image + "\x00" + string(p.key.Sum[:])
 }
 
 // find looks in the cache, for bytes or for the file that has them.
