@@ -211,10 +211,10 @@ func (l Lease) noCache() bool {
 // is to know, it is carried out here for this image: other than after a purge of the source, its things
 // can be found otherwise.
 func (t *Table) Open(n Name) (Lease, *Entry) {
-	for {
+	for tries := 1; ; tries++ {
 		l := t.Lease(n)
 		e, fallen := t.lookup(l)
-		if fallen == nil {
+		if fallen == nil || tries == 3 { // purges come faster than this can follow: the next request goes on
 			return l, e
 		}
 		_, _ = t.fell(n.Source, n.Image, fallen) // the Keeper counts and logs what it could not do
