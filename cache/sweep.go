@@ -93,11 +93,16 @@ func (w *sweep) fell(source, image string, e *Entry) error {
 	return w.free(source, image)
 }
 
+// free frees what is kept of an image that was purged. Where that fails the next call has no entry to find it by, but lately.
 func (w *sweep) free(source, image string) error {
 	if err := w.ctx.Err(); err != nil {
+		w.t.freeLater(source, image)
 		return err
 	}
 	r, err := w.store.Remove(w.ctx, source, image)
+	if err != nil {
+		w.t.freeLater(source, image)
+	}
 	w.removed.Originals += r.Originals
 	w.removed.Derivatives += r.Derivatives
 	w.removed.Composites += r.Composites

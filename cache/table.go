@@ -474,12 +474,17 @@ func (t *Table) fell(source, image string, fallen *Entry) (bool, error) {
 	if t.drop != nil {
 		t.drop(source, image)
 	}
+	t.freeLater(source, image)
+	return true, err
+}
+
+// freeLater has the next Sweep free the things of an image that fell.
+func (t *Table) freeLater(source, image string) {
 	t.failing.Lock()
 	defer t.failing.Unlock()
 	if len(t.lately) < maxFailed { // what is beyond it is freed as room is needed
 		t.lately[imageKey{source, image}] = struct{}{}
 	}
-	return true, err
 }
 
 func (s *slot) has(e *Entry) bool {
