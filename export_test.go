@@ -1,6 +1,10 @@
 package imagecdn
 
-import "context"
+import (
+	"context"
+
+	"github.com/imagecdn/imagecdn/cache"
+)
 
 // Renders is how many renders h has begun.
 func Renders(h *Handler) int { return int(h.rendered.Load()) }
@@ -18,4 +22,30 @@ func Warming(h *Handler) bool {
 	h.gate.mu.Lock()
 	defer h.gate.mu.Unlock()
 	return h.gate.cancel != nil
+}
+
+// StoreOf is what keeps h's things.
+func StoreOf(h *Handler) cache.Store { return h.store }
+
+// GenerationsOf are the generations that h's store has kept. It is a cache.Keeper.
+func GenerationsOf(h *Handler) *cache.Generations { return h.store.(cache.Keeper).Generations() }
+
+// Names is how many names are in h's table.
+func Names(h *Handler) int { return h.table.Len() }
+
+// LeftOfPurges is how many names are in h's table, images of before a purge are noted, and purges are to be resumed.
+func LeftOfPurges(h *Handler) [3]int {
+	t := h.targets
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return [3]int{h.table.Len(), len(t.before), len(t.resumed)}
+}
+
+// Remembered is how many URLs, and how many pictures that cannot be made, h remembers.
+func Remembered(h *Handler) (urls, failures int) {
+	h.recent.mu.RLock()
+	defer h.recent.mu.RUnlock()
+	h.failures.mu.Lock()
+	defer h.failures.mu.Unlock()
+	return len(h.recent.all), len(h.failures.known)
 }
