@@ -163,6 +163,10 @@ func (t *target) PurgePath(ctx context.Context, path string, mode purge.Mode) (p
 		return counts("", removed), err
 	}
 
+	versions, err := t.refreshVersions(ctx, s, image, mode)
+	if err != nil {
+		return purge.PathResult{}, err
+	}
 	before := t.noted(path)
 	if known := s.cache.Known(image, ""); before == nil && known != nil && known.Marked() {
 		before = known // it came between the note and the mark, or another job has forgotten the note
@@ -171,6 +175,8 @@ func (t *target) PurgePath(ctx context.Context, path string, mode purge.Mode) (p
 	case before != nil:
 	case t.wasResumed(path):
 		return purge.PathResult{Outcome: purge.Marked}, nil
+	case versions:
+		return kept(mode), nil
 	default:
 		return purge.PathResult{Outcome: purge.Absent}, nil
 	}
@@ -208,6 +214,31 @@ func (t *target) PurgePath(ctx context.Context, path string, mode purge.Mode) (p
 func (t *target) warm(path string) {
 	source, image, _ := strings.Cut(path[1:], "/")
 	t.h.warmer.warm(Image{Source: source, Path: "/" + image})
+}
+
+// refreshVersions asks the origin about what a purge has marked of an image under a vh version, where it would be served until
+// somebody has. It reports whether there is any.
+func (t *target) refreshVersions(ctx context.Context, s *source, image string, mode purge.Mode) (any bool, err error) {
+	for _, v := range s.cache.Versions(image) {
+		known := s.cache.Known(image, v)
+		if v == "" || known == nil {
+			continue
+		}
+		any = true
+		if mode != purge.Stale || !known.Marked() {
+			continue
+		}
+		now, err := s.cache.Refresh(ctx, image, v)
+		switch {
+		case err != nil:
+			return any, err
+		case now.How == cache.StaleHit && now.Entry.Marked():
+			return any, errors.New("the origin fails, and what there was is served on")
+		case !now.Alive():
+			return any, errors.New("another purge came between")
+		}
+	}
+	return any, nil
 }
 
 // PurgeAll implements [purge.Target].

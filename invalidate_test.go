@@ -553,3 +553,24 @@ func TestAPI(t *testing.T) {
 		}
 	}
 }
+
+// A purge that keeps the bytes is one of vh versions too: when it is done, none is served that the origin was not asked about.
+func TestStaleRefreshesVersions(t *testing.T) {
+	for _, mode := range []purge.Mode{purge.Stale, purge.Revalidate} {
+		lifetimes(t, func(t *testing.T, o *fakeOrigin, h *imagecdn.Handler) {
+			o.set("/cat.png", answer{header: cachedAnHour, body: paint(t, red, 40, 40)})
+			mustGet(t, h, "/photos/cat.png?w=20&vh=1")
+			mustGet(t, h, "/photos/cat.png?w=20&vh=2")
+			o.set("/cat.png", answer{header: version2, body: paint(t, green, 40, 40)})
+			rec, _ := purged(t, h, purge.Options{Mode: mode}, "/photos/cat.png")
+			if want := map[purge.Mode]purge.Outcome{purge.Stale: purge.Staled, purge.Revalidate: purge.Marked}[mode]; rec.Paths[0].Outcome != want {
+				t.Errorf("%s: %s, want %s", mode, rec.Paths[0].Outcome, want)
+			}
+			for _, vh := range []string{"1", "2"} {
+				if w := mustGet(t, h, "/photos/cat.png?w=20&vh="+vh); colorOf(t, w.Body.Bytes()) != green {
+					t.Errorf("%s: version %s is the old picture", mode, vh)
+				}
+			}
+		})
+	}
+}

@@ -60,7 +60,7 @@ type purgeBench struct {
 func newPurgeBench(tb testing.TB, dir string, things int) *purgeBench {
 	b := &purgeBench{TB: tb, everyImage: &everyImage{body: paint(tb, red, 16, 16)}}
 	memory := cache.NewMemory(max(256<<20, int64(things)*1500))
-	o := &imagecdn.Options{Cache: memory, Purge: &purge.ServiceOptions{MaxQueued: 1 << 20, MaxLog: 1 << 20, MaxBytes: 4 << 30}}
+	o := &imagecdn.Options{Cache: memory, Purge: &purge.ServiceOptions{MaxQueued: 1 << 20, MaxLog: 1 << 20, MaxBytes: 4 << 30, PathTimeout: time.Hour}}
 	if dir != "" {
 		var err error
 		if b.disk, err = cache.OpenDisk(filepath.Join(dir, "cache"), &cache.DiskOptions{MaxBytes: -1, MaxFiles: -1}); err != nil {

@@ -95,7 +95,8 @@ func TestPurgesOfFoldersAndTags(t *testing.T) {
 					requests, renders := o.count()-asked, int(imagecdn.Renders(h)-made)
 					want := 2 * len(p.covers)
 					if between != "purge" {
-						if requests != want-1 || renders < want-2 || renders > want { // the work behind may have taken away what was made last
+						// What was fetched before the restart may be gone with what was hidden behind it, and is fetched again.
+						if requests < want-1 || requests > want || renders < want-2 || renders > want {
 							t.Errorf("%d requests, %d renders; want %d", requests, renders, want-1)
 						}
 					} else if requests != want || renders != want {

@@ -25,6 +25,9 @@ type sweep struct {
 
 func (w *sweep) run() error {
 	// Those that requests have met already.
+	if err := w.t.keptUp(w.ctx); err != nil {
+		return err
+	}
 	w.t.failing.Lock()
 	lately := slices.Collect(maps.Keys(w.t.lately))
 	w.t.failing.Unlock()
@@ -71,7 +74,10 @@ func (w *sweep) visit(source, image string, names []ListedName) error {
 		e := *n.Entry
 		e.tags = tagMarks(e.Header)
 		if _, fallen, _ := g.expiry(source, image, &e); fallen {
-			w.t.Open(Name{source, image, n.Version}) // purges the image
+			// It is purged as what memory has of it, once that is what the Keeper has.
+			if _, e := w.t.lookup(w.t.Lease(Name{source, image, n.Version})); e != nil {
+				return w.fell(source, image, e)
+			}
 			return w.free(source, image)
 		}
 	}

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -68,6 +69,7 @@ type Table struct {
 	failing sync.Mutex            // guards failed and lately
 	failed  map[imageKey]struct{} // purges that the Keeper could not promise, each pending until it can
 	lately  map[imageKey]struct{} // images that fell, and whose things are to be freed yet
+	behind  chan struct{}         // has an element for each image that fell, and is being hidden
 
 	seed    maphash.Seed
 	stripes []stripe
@@ -123,6 +125,7 @@ func NewTable(store Store, o *TableOptions) *Table {
 		shards:  make([]shard, shardCount),
 		failed:  make(map[imageKey]struct{}),
 		lately:  make(map[imageKey]struct{}),
+		behind:  make(chan struct{}, 64),
 	}
 	for i := range t.shards {
 		t.shards[i].images = make(map[imageKey]*slot)
@@ -217,7 +220,7 @@ func (t *Table) Open(n Name) (Lease, *Entry) {
 		if fallen == nil || tries == 3 { // purges come faster than this can follow: the next request goes on
 			return l, e
 		}
-		_, _ = t.fell(n.Source, n.Image, fallen) // the Keeper counts and logs what it could not do
+		t.fell(n.Source, n.Image, fallen)
 	}
 }
 
@@ -413,6 +416,15 @@ func (t *Table) Purge(source, image string, mode Mode) error {
 
 // purge is Purge, of an image that has the entry only, where that is not nil. It reports whether it did.
 func (t *Table) purge(source, image string, mode Mode, only *Entry) (bool, error) {
+	keep, did := t.purgeMemory(source, image, mode, only)
+	if !did {
+		return false, nil
+	}
+	return true, keep()
+}
+
+// purgeMemory is the part of purge that does no I/O. keep is the rest, and must be called.
+func (t *Table) purgeMemory(source, image string, mode Mode, only *Entry) (keep func() error, did bool) {
 	if fault.Planted == fault.FirstFetchIsConditional && only == nil {
 		mode = Revalidate
 	}
@@ -428,7 +440,7 @@ func (t *Table) purge(source, image string, mode Mode, only *Entry) (bool, error
 	if only != nil && (s == nil || !s.has(only)) {
 		sh.mu.Unlock()
 		st.pending.Add(-1)
-		return false, nil
+		return nil, false
 	}
 	st.purges.Add(1)
 	second.Add(1)
@@ -454,28 +466,65 @@ func (t *Table) purge(source, image string, mode Mode, only *Entry) (bool, error
 
 	if t.keep == nil || fault.Planted == fault.RestartForgetsPurge && only == nil {
 		st.pending.Add(-1)
-		return true, nil
+		return func() error { return nil }, true
 	}
-	err := errors.Join(t.noteImagePurge(), t.keep.Hide(source, image, mode != Delete))
-	t.settle(k, st, err == nil)
-	if err != nil {
-		return true, fmt.Errorf("cache: %w", err)
-	}
-	return true, nil
+	return func() error {
+		var err error
+		if only == nil { // else the marks say it
+			err = t.noteImagePurge()
+		}
+		err = errors.Join(err, t.keep.Hide(source, image, mode != Delete))
+		t.settle(k, st, err == nil)
+		if err != nil {
+			return fmt.Errorf("cache: %w", err)
+		}
+		return nil
+	}, true
 }
 
-// fell purges an image that a purge of its folder or its tags has deleted, unless another has come before. It reports whether
-// it did.
-func (t *Table) fell(source, image string, fallen *Entry) (bool, error) {
-	did, err := t.purge(source, image, Delete, fallen)
+// fell purges an image that a purge of its folder or its tags has deleted, unless another has come before. What the
+// Keeper has to do happens behind, as a request waits: until then it is not asked about the image, and a restart would
+// know of the purge by its generation.
+func (t *Table) fell(source, image string, fallen *Entry) {
+	keep, did := t.purgeMemory(source, image, Delete, fallen)
 	if !did {
-		return false, nil
+		return
 	}
 	if t.drop != nil {
 		t.drop(source, image)
 	}
 	t.freeLater(source, image)
-	return true, err
+	if t.keep == nil {
+		_ = keep()
+		return
+	}
+	select {
+	case t.behind <- struct{}{}:
+		go func() {
+			defer func() { <-t.behind }()
+			_ = keep() // the Keeper counts and logs what it could not do
+		}()
+	default:
+		_ = keep()
+	}
+}
+
+// keptUp waits until the Keeper has done what fell has left to it.
+func (t *Table) keptUp(ctx context.Context) error {
+	held := 0
+	defer func() {
+		for range held {
+			<-t.behind
+		}
+	}()
+	for ; held < cap(t.behind); held++ {
+		select {
+		case t.behind <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // freeLater has the next Sweep free the things of an image that fell.

@@ -203,6 +203,9 @@ func (t *tableTest) known(n Name, want int64) {
 			t.Errorf("after a restart %v is %d, want %d or nothing", n, got, want)
 		}
 	}
+	if err := t.table.keptUp(t.Context()); err != nil {
+		t.Error(err)
+	}
 	if err := t.table.check(); err != nil {
 		t.Error(err)
 	}

@@ -213,6 +213,9 @@ func (t *Transport) Known(image, version string) *Entry {
 	return e
 }
 
+// Versions lists the versions of an image that are in memory, "" being the unversioned one.
+func (t *Transport) Versions(image string) []string { return t.table.Versions(t.opts.Source, image) }
+
 // fill asks the origin, once for all who ask at a time; without always, only where that is still needed.
 func (t *Transport) fill(ctx context.Context, lease Lease, old *Entry, always bool) (*Result, error) {
 	res, shared, err := t.flights.Do(ctx, lease.flight(), func(ctx context.Context) (*Result, error) {
