@@ -68,7 +68,6 @@ type claim struct {
 	from  tick
 	acked tick // when it was in force: fills of before must not be kept from here on
 	least int  // the version at the origin when it was asked for
-	plain bool // vh versions are not covered
 
 	// Only pictures are covered: of a failure nobody knows the tags.
 	pictures bool
@@ -100,18 +99,15 @@ func (h *history) check() (wrong []string, untold int) {
 		from  tick
 		least int
 	}
-	const (
-		ofPlain    = 1 << iota // without a vh version
-		ofPictures             // with a status that tells of one
-	)
-	floors := make(map[string][4][]floor)
+	const ofPictures = 1 // with a status that tells of one
+	floors := make(map[string][2][]floor)
 	for path, image := range h.images {
-		var all [4][]floor
+		var all [2][]floor
 		slices.SortFunc(image.claims, func(a, b claim) int { return cmp.Compare(a.from, b.from) })
 		for of := range all {
 			least := 0
 			for _, c := range image.claims {
-				if c.plain && of&ofPlain == 0 || c.pictures && of&ofPictures == 0 || c.least <= least {
+				if c.pictures && of != ofPictures || c.least <= least {
 					continue
 				}
 				least = c.least
@@ -122,11 +118,8 @@ func (h *history) check() (wrong []string, untold int) {
 	}
 	leastOf := func(s sighting, k kind, begin tick) int {
 		of := 0
-		if s.vh == "" {
-			of |= ofPlain
-		}
 		if k == painted {
-			of |= ofPictures
+			of = ofPictures
 		}
 		fs := floors[s.image][of]
 		n, _ := slices.BinarySearchFunc(fs, begin, func(f floor, t tick) int { return cmp.Compare(f.from, t) })
@@ -289,7 +282,7 @@ func TestHistoriesAreJudged(t *testing.T) {
 			},
 			logo: {
 				versions: []version{{painted, 1, 2}, {painted, 10, 12}},
-				claims:   []claim{{what: "stale", asked: 15, from: 25, acked: 20, least: 1, plain: true}},
+				claims:   []claim{{what: "stale", asked: 15, from: 25, acked: 20, least: 1}},
 			},
 			sign: {
 				versions: []version{{painted, 1, 2}, {failing, 5, 0}, {painted, 10, 12}},
@@ -326,7 +319,7 @@ func TestHistoriesAreJudged(t *testing.T) {
 		{"an old one of a tag", "promised 2", []response{kept(see(27, 28, 200, sighting{sign, "", 0}), "no-store")}},
 		{"a failure of a tag", "", []response{see(27, 28, 502, sighting{sign, "", -1})}},
 		{"a stale one while it is refreshed", "", []response{see(24, 25, 200, sighting{logo, "", 0})}},
-		{"a purge that does not speak of vh versions", "", []response{see(26, 27, 200, sighting{logo, "x", 0})}},
+		{"an old vh version once a stale purge is done", "promised 1", []response{see(26, 27, 200, sighting{logo, "x", 0})}},
 		{"a 304 of an old picture", "promised 1", []response{
 			see(5, 6, 200, sighting{logo, "", 0}), tagged(see(26, 27, 304, sighting{logo, "", -1}), fmt.Sprint([]sighting{{logo, "", 0}}))}},
 		{"one ETag and two pictures", "two pictures", []response{

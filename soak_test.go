@@ -480,7 +480,7 @@ func (w *soak) submit(rng *rand.Rand, r purge.Request, covered []*soakImage) {
 	for i, m := range covered {
 		p := slices.IndexFunc(rec.Paths, func(p purge.PathResult) bool { return p.Path == m.path })
 		if out := rec.Paths[p].Outcome; !m.stuck && out != purge.Marked {
-			m.inForce(claim{what: what + ": " + string(out), asked: asked, from: done, acked: acked, least: least[i], plain: true}, true)
+			m.inForce(claim{what: what + ": " + string(out), asked: asked, from: done, acked: acked, least: least[i]}, true)
 		}
 	}
 }
