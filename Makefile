@@ -11,7 +11,7 @@ ROUNDS ?= 6
 OPS ?= 1000000
 KILLS ?= 500
 
-.PHONY: help test race purego arm64 fuzz golden bench bench-compare soak hits hitratio generate lint cross smoke conformance ci
+.PHONY: help test race purego arm64 fuzz golden bench bench-compare bench-peers soak hits hitratio generate lint cross smoke conformance ci
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -68,11 +68,14 @@ soak: ## OPS (1,000,000) operations of random histories, and KILLS (500) kills o
 	go test -run '^TestRandomHistories$$' -count 1 -v -timeout 0 . -soak.ops $(OPS)
 	go test -run '^TestKillNineJobs$$' -count 1 -v -timeout 0 ./cmd/imagecdn -jobkills $(KILLS)
 
+bench-peers: ## compare with sharp and libvips: speed, sets of widths, quality, memory; ROUNDS, SECONDS_EACH (under 10 minutes)
+	bash scripts/bench-peers.sh
+
 hits: ## compare hits with bare net/http, http.ServeContent, nginx and Varnish (needs wrk)
 	bash scripts/hits.sh
 
 hitratio: ## compare the memory tier's hit ratios with otter's, on Zipf traces
-	go -C internal/bench test -v ./...
+	go -C internal/bench test -v .
 
 generate: ## write generated files anew: assembly (needs GNU binutils for aarch64)
 	go generate ./...

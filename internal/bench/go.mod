@@ -5,10 +5,15 @@ go 1.26.0
 
 require (
 	github.com/gen2brain/jpegn v0.4.2
+	github.com/gen2brain/webp v0.6.4
 	github.com/imagecdn/imagecdn v0.0.0
+	golang.org/x/image v0.47.0
 )
 
-require github.com/dunglas/httpsfv v1.1.2 // indirect
+require (
+	github.com/dunglas/httpsfv v1.1.2 // indirect
+	github.com/ebitengine/purego v0.10.1 // indirect
+)
 
 require (
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
