@@ -125,6 +125,9 @@ func (c *comparison) speed(ctx context.Context, ones, sets []ask, rounds int, se
 					if err != nil {
 						return err
 					}
+					if p.part == "set" {
+						t.bytes = 0 // which picture was the last is not the same on all sides
+					}
 					c.keep(record{
 						part: p.part, input: a.input, widths: a.widths, format: a.format, quality: quality, side: side.name, round: round + 1,
 						pictures: t.pictures, busy: t.busy, cpu: t.cpu, bytes: t.bytes,

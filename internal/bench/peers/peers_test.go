@@ -279,9 +279,10 @@ func TestErrorsOfWorkers(t *testing.T) {
 }
 
 func TestMedians(t *testing.T) {
+	sizes := map[string]int{ours: 90, "peer": 60}
 	rec := func(side string, round, pictures int) record {
 		return record{part: "one", input: "in", widths: "200", format: "jpg", side: side, round: round,
-			pictures: pictures, busy: 2 * time.Second, cpu: time.Second}
+			pictures: pictures, busy: 2 * time.Second, cpu: time.Second, bytes: sizes[side]}
 	}
 	f := &figures{records: []record{
 		rec(ours, 1, 10), rec("peer", 1, 5), rec(ours, 2, 40), rec("peer", 2, 10), rec(ours, 3, 30), rec("peer", 3, 30),
@@ -289,7 +290,7 @@ func TestMedians(t *testing.T) {
 	var b strings.Builder
 	f.writeTables(&b)
 	// Medians of 10, 40, 30 and of 5, 10, 30 pictures in one second by two workers; ratios 2, 4 and 1.
-	if want := "| in → jpg, 200 px | 30 | 10 | 2.00 | 33.3 | 100 |"; !strings.Contains(b.String(), want) {
+	if want := "| in → jpg, 200 px | 30 | 10 | 2.00 | 33.3 | 100 | 1.50 |"; !strings.Contains(b.String(), want) {
 		t.Errorf("no %q in\n%s", want, b.String())
 	}
 }

@@ -54,6 +54,8 @@ func (r record) throughput() float64 { return float64(r.pictures) * workers / r.
 // cpuEach is the processor time of one picture, in milliseconds.
 func (r record) cpuEach() float64 { return r.cpu.Seconds() * 1000 / float64(r.pictures) }
 
+func (r record) size() float64 { return float64(r.bytes) }
+
 // figures are the records of a run and what it ran on.
 type figures struct {
 	facts   [][2]string // a name and what it is: the date, the machine, the versions

@@ -77,7 +77,10 @@ func (f *figures) speedTable(w io.Writer, part, title string) {
 	for _, s := range sides {
 		fmt.Fprintf(w, " CPU ms, %s |", s)
 	}
-	fmt.Fprintf(w, "\n|---|%s\n", strings.Repeat("--:|", 3*len(sides)-1))
+	for _, s := range sides[1:] {
+		fmt.Fprintf(w, " bytes, %s ÷ %s |", ours, s)
+	}
+	fmt.Fprintf(w, "\n|---|%s\n", strings.Repeat("--:|", 4*len(sides)-2))
 	for _, a := range distinct(rs, askOf) {
 		f.speedRow(w, part, a, a.String(), sides)
 		if slices.ContainsFunc(rs, func(r record) bool { return askOf(r) == a && r.side == withoutLibwebp }) {
@@ -106,6 +109,9 @@ func (f *figures) speedRow(w io.Writer, part string, a ask, name string, sides [
 	}
 	for _, s := range sides {
 		fmt.Fprintf(w, " %s |", figure(median(of(s, record.cpuEach))))
+	}
+	for _, s := range sides[1:] {
+		fmt.Fprintf(w, " %s |", ratio(median(quotients(of(sides[0], record.size), of(s, record.size)))))
 	}
 	fmt.Fprintln(w)
 }

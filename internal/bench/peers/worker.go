@@ -1,5 +1,3 @@
-//go:build unix
-
 package main
 
 import (
@@ -14,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/gen2brain/webp"
@@ -175,13 +172,4 @@ func renderSet(ctx context.Context, plans []resize.Plan, original []byte, worker
 		return nil, errs[i]
 	}
 	return pics, nil
-}
-
-// cpuTime is what this process has used, on all its threads.
-func cpuTime() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
