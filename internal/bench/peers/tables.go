@@ -66,7 +66,7 @@ func (f *figures) speedTable(w io.Writer, part, title string) {
 	}
 	sides := slices.DeleteFunc(distinct(rs, sideOf), func(s string) bool { return s == withoutLibwebp })
 	rounds := slices.MaxFunc(rs, func(a, b record) int { return cmp.Compare(a.round, b.round) }).round
-	fmt.Fprintf(w, "\n### %s\n\nPictures a second, medians of %d rounds; ratios are medians of the rounds' own.\n\n", title, rounds)
+	fmt.Fprintf(w, "\n### %s\n\nPictures a second, medians of %d round(s); ratios are medians of the rounds' own.\n\n", title, rounds)
 	fmt.Fprint(w, "| what |")
 	for _, s := range sides {
 		fmt.Fprintf(w, " %s |", s)

@@ -18,7 +18,7 @@ const server = createServer(async (request, response) => {
 		}
 		const width = Number(url.searchParams.get('w'))
 		const quality = Number(url.searchParams.get('q'))
-		const body = await sharp(await original.arrayBuffer())
+		const body = await sharp(await original.arrayBuffer(), { ignoreIcc: true })
 			.autoOrient()
 			.resize({ width, withoutEnlargement: true })
 			.jpeg({ quality, mozjpeg: false })

@@ -1,7 +1,7 @@
 // The side of sharp: what ../client.go describes. `node sharp.mjs DIR`, where DIR has node_modules/sharp.
 //
-// One thread a picture (sharp.concurrency(1)), no cache, mozjpeg's encoder off, else sharp's defaults: 4:2:0, optimal
-// Huffman tables, shrinking on load, Lanczos3.
+// One thread a picture (sharp.concurrency(1)), no cache, mozjpeg's encoder off, colour profiles ignored, as the other
+// sides do, else sharp's defaults: 4:2:0, optimal Huffman tables, shrinking on load, Lanczos3.
 import { createRequire } from 'node:module'
 import { readFile, writeFile } from 'node:fs/promises'
 import { createInterface } from 'node:readline'
@@ -20,7 +20,7 @@ const encode = {
 }
 
 function make(input, width, format, quality) {
-	return encode[format](sharp(input).autoOrient().resize({ width, withoutEnlargement: true }), quality).toBuffer()
+	return encode[format](sharp(input, { ignoreIcc: true }).autoOrient().resize({ width, withoutEnlargement: true }), quality).toBuffer()
 }
 
 async function again(workers, seconds, job) {
