@@ -17,6 +17,9 @@ func HoldGate(h *Handler) (release func()) {
 	return func() { h.gate.slots.Release(h.gate.size) }
 }
 
+// MaxBehind is how many pictures may wait to be made behind their stand-ins.
+const MaxBehind = maxBehind
+
 // Warming reports whether a picture is being made that nobody has asked for.
 func Warming(h *Handler) bool {
 	h.gate.mu.Lock()

@@ -33,7 +33,6 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -109,6 +108,7 @@ type Handler struct {
 	recent   recent
 	rendered atomic.Int64 // renders begun
 	warmer   *warmer
+	behind   *behind
 	changes  *changes
 	purges   *purge.Service
 	targets  *target
@@ -155,7 +155,7 @@ func New(sources Sources, o *Options) (*Handler, error) {
 		}
 	}
 	h.negative = cmp.Or(h.opts.Lifetime.Negative, 5*time.Minute)
-	h.targets, h.warmer = newTarget(h), newWarmer(h, h.opts.Warm)
+	h.targets, h.warmer, h.behind = newTarget(h), newWarmer(h, h.opts.Warm), newBehind(h)
 	// Purges of before a restart are in force from here on, before anything is served.
 	var err error
 	if h.purges, err = purge.Open(context.Background(), h.targets, h.opts.Purge); err != nil {
@@ -186,6 +186,7 @@ func (h *Handler) Close() error {
 	h.changes.close()
 	err := h.purges.Close()
 	h.warmer.close()
+	h.behind.close()
 	h.closeSources()
 	return errors.Join(err, h.store.Close())
 }
@@ -246,23 +247,26 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, r, &httpError{status: http.StatusNotFound, text: "the URL has expired", lifetime: h.negative})
 		return
 	}
-	plan := req.plan
-	if plan == nil {
-		negotiated, _ := req.Params.Negotiate(strings.Join(r.Header.Values("Accept"), ","))
-		plan = &negotiated
+	var p *picture
+	if req.plan != nil {
+		p, err = h.name(r.Context(), req, req.plan)
+	} else {
 		w.Header().Set("Vary", "Accept")
+		p, err = h.negotiate(r, req)
 	}
-
-	p, err := h.name(r.Context(), req, plan)
-	if err == nil {
-		if p.matches(r.Header.Values("If-None-Match")) {
-			h.notModified(w, p)
-			return
-		}
+	matches := err == nil && p.matches(r.Header.Values("If-None-Match"))
+	if err == nil && !matches && p.thing == nil && p.file == nil {
 		err = h.get(r.Context(), p)
 	}
 	if err != nil {
 		h.refuse(w, r, err)
+		return
+	}
+	if p.better != nil {
+		h.follow(p)
+	}
+	if matches {
+		h.notModified(w, p)
 		return
 	}
 	h.send(w, r, p)
@@ -279,6 +283,11 @@ type picture struct {
 	thing  *cache.Thing
 	file   *cache.File // in place of thing, where the bytes are to be sent from a file
 	made   bool        // for this request, or for one that it shared the work with
+
+	better *resize.Plan  // what this picture stands in for, and is to be made behind; nil where nothing is
+	atMost time.Duration // how long what stands in for something may be kept; zero where it stands in for nothing
+	behind bool          // nobody waits for it
+	most   int           // bytes from which on a picture made behind is not kept
 }
 
 // An input is an image that goes into a picture, as it is at the moment of the request.
@@ -500,10 +509,12 @@ func (h *Handler) make(ctx context.Context, p *picture) (*cache.Thing, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := h.gate.enter(ctx); err != nil {
-		return nil, err
+	if !p.behind { // which is in already
+		if err := h.gate.enter(ctx); err != nil {
+			return nil, err
+		}
+		defer h.gate.leave()
 	}
-	defer h.gate.leave()
 	h.rendered.Add(1)
 	pic, err := h.renderer.Render(ctx, *p.plan, bodies...)
 	if err != nil {
@@ -511,7 +522,7 @@ func (h *Handler) make(ctx context.Context, p *picture) (*cache.Thing, error) {
 	}
 	th := newThing(p, pic.Format.ContentType(), pic.Bytes)
 	th.Inputs = p.marks() // so that a purge of any of them finds it
-	if p.keepable() {
+	if p.keepable() && (!p.behind || len(th.Body) < p.most && ctx.Err() == nil) {
 		_ = h.store.Put(ctx, p.key, th, p.keepable) // what could not be kept is made again
 	}
 	return th, nil

@@ -21,8 +21,9 @@ type gate struct {
 	most    int64
 	waiting atomic.Int64
 
-	mu     sync.Mutex // guards cancel
+	mu     sync.Mutex // guards what follows
 	cancel func()     // ends the picture that is made in the background; nil where none is
+	lent   int64      // slots that are used behind, and go to the first request that needs them
 }
 
 func newGate(slots, most int) *gate {
@@ -30,7 +31,7 @@ func newGate(slots, most int) *gate {
 }
 
 func (g *gate) enter(ctx context.Context) error {
-	if g.slots.TryAcquire(1) {
+	if g.slots.TryAcquire(1) || g.reclaim() && g.slots.TryAcquire(1) {
 		return nil
 	}
 	if g.waiting.Add(1) > g.most {
@@ -43,6 +44,7 @@ func (g *gate) enter(ctx context.Context) error {
 		g.cancel()
 	}
 	g.mu.Unlock()
+	g.reclaim() // what was lent before this request was counted among those that wait
 	return g.slots.Acquire(ctx, 1)
 }
 
@@ -55,13 +57,45 @@ func (g *gate) background(cancel func()) bool {
 	if cancel == nil {
 		return false
 	}
-	if !g.slots.TryAcquire(g.size) {
+	if !g.slots.TryAcquire(g.size - g.lent) {
 		g.cancel = nil
 		return false
 	}
-	g.slots.Release(g.size)
+	g.slots.Release(g.size - g.lent)
 	return true
 }
+
+// enterBehind waits for a slot that no request waits for, and lends it.
+func (g *gate) enterBehind(ctx context.Context) error {
+	for {
+		if err := g.slots.Acquire(ctx, 1); err != nil {
+			return err
+		}
+		g.mu.Lock()
+		if g.waiting.Load() == 0 {
+			g.lent++
+			g.mu.Unlock()
+			return nil
+		}
+		g.mu.Unlock()
+		g.slots.Release(1)
+	}
+}
+
+// reclaim takes back a slot that is lent, and reports whether there was one.
+func (g *gate) reclaim() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.lent == 0 {
+		return false
+	}
+	g.lent--
+	g.slots.Release(1)
+	return true
+}
+
+// leaveBehind ends what enterBehind began. A slot that was taken back is not given back twice.
+func (g *gate) leaveBehind() { g.reclaim() }
 
 func (g *gate) leave() { g.slots.Release(1) }
 
@@ -123,6 +157,9 @@ func (h *Handler) unmakeable(ctx context.Context, p *picture, err error) error {
 	}
 	e.lifetime = p.inputs[0].source.cache.Negative()
 	h.failures.remember(p.key.Sum, e)
+	if p.behind {
+		return e // its stand-in was made of these bytes
+	}
 	if errors.Is(err, resize.ErrDamaged) || errors.Is(err, resize.ErrUnsupported) {
 		for _, in := range p.inputs {
 			in.source.cache.Spoil(in.now)

@@ -106,8 +106,6 @@ func (p Params) canonical() Params {
 	// The encoding.
 	if p.Compress {
 		plan.Format = resize.SameFormat
-	} else if plan.Format == resize.WebP {
-		p.AutoFormat = false // it is WebP for everyone
 	}
 	switch {
 	case p.Compress:
@@ -229,12 +227,21 @@ func (p Params) IsZero() bool {
 // Negotiate returns the plan to render for a client that sent accept, its Accept header, and
 // whether another client might be given another plan: then the response needs "Vary: Accept".
 //
-// With auto=format, a client that names image/webp gets WebP; a wildcard is not a name, as clients
-// that cannot show WebP send them too. Every other client gets what fm asks for, or the original's
-// own format. With auto=compress, fm does not count and those clients get [resize.Opaque].
+// With auto=format, a client that names image/avif gets AVIF where a package that writes it is linked in, and else one that
+// names image/webp gets WebP; a wildcard is not a name, as clients that cannot show them send wildcards too. Every other
+// client gets what fm asks for, or the original's own format. With auto=compress, fm does not count and those clients
+// get [resize.Opaque].
 func (p Params) Negotiate(accept string) (plan resize.Plan, varies bool) {
+	return p.negotiate(accept, resize.AVIF.Writable())
+}
+
+// negotiate is Negotiate with or without AVIF among the formats that Accept decides about.
+func (p Params) negotiate(accept string, avif bool) (plan resize.Plan, varies bool) {
 	p = p.canonical()
+	varies = p.AutoFormat && (avif || p.Plan.Format != resize.WebP)
 	switch {
+	case p.AutoFormat && avif && acceptsType(accept, "image/avif"):
+		p.Plan.Format = resize.AVIF
 	case p.AutoFormat && acceptsType(accept, "image/webp"):
 		p.Plan.Format = resize.WebP
 	case p.Compress:
@@ -244,7 +251,7 @@ func (p Params) Negotiate(accept string) (plan resize.Plan, varies bool) {
 		p.Plan.Quality = compressQuality
 	}
 	p.Plan.Quality = canonicalQuality(&p.Plan)
-	return p.Plan, p.AutoFormat
+	return p.Plan, varies
 }
 
 // String returns the canonical query of p: names in a fixed order, defaults and what has no effect

@@ -141,7 +141,7 @@ var canonicalTests = []struct{ query, want string }{
 	{"auto=compress&fm=png", "auto=compress"},
 	{"auto=compress&q=45", "auto=compress"},
 	{"auto=compress&q=75", "q=75&auto=compress"},
-	{"auto=format&fm=webp", "fm=webp"},
+	{"auto=format&fm=webp", "fm=webp&auto=format"},
 	{"auto=format&fm=jpg", "fm=jpg&auto=format"},
 
 	// Marks.
@@ -419,6 +419,45 @@ func TestNegotiation(t *testing.T) {
 			t.Fatal(err)
 		}
 		plan, varies := p.Negotiate(tt.accept)
+		if plan.Format != tt.format || plan.Quality != tt.quality || varies != tt.varies {
+			t.Errorf("%s for %q: %q at %d, varies %t; want %q at %d, varies %t", tt.query, tt.accept,
+				plan.Format, plan.Quality, varies, tt.format, tt.quality, tt.varies)
+		}
+	}
+}
+
+func TestNegotiationWithAVIF(t *testing.T) {
+	const acceptWebP, acceptNot = "image/webp,*/*", "image/avif;q=0,image/webp,*/*"
+	tests := []struct {
+		query, accept string
+		format        resize.Format
+		quality       int
+		varies        bool
+	}{
+		{"w=500", acceptChrome, resize.SameFormat, 0, false},
+		{"fm=png", acceptChrome, resize.PNG, 0, false},
+		{"fm=avif", acceptOld, resize.AVIF, 0, false}, // asked for by name
+		{"auto=format", acceptChrome, resize.AVIF, 0, true},
+		{"auto=format", acceptWebP, resize.WebP, 0, true},
+		{"auto=format", acceptNot, resize.WebP, 0, true},
+		{"auto=format", "image/avif", resize.AVIF, 0, true},
+		{"auto=format", acceptOld, resize.SameFormat, 0, true},
+		{"auto=format", "image/*", resize.SameFormat, 0, true},
+		{"auto=format&fm=jpg&q=50", acceptChrome, resize.AVIF, 50, true},
+		{"auto=format&fm=webp", acceptChrome, resize.AVIF, 0, true},
+		{"auto=format&fm=webp", acceptOld, resize.WebP, 0, true},
+		{"auto=format&fm=avif", acceptWebP, resize.WebP, 0, true},
+		{"auto=format&fm=avif", acceptOld, resize.AVIF, 0, true},
+		{"auto=compress", acceptChrome, resize.Opaque, 45, false},
+		{"auto=format,compress", acceptChrome, resize.AVIF, 45, true},
+		{"auto=format,compress", acceptOld, resize.Opaque, 45, true},
+	}
+	for _, tt := range tests {
+		p, _, err := ParseParams(tt.query, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan, varies := p.negotiate(tt.accept, true)
 		if plan.Format != tt.format || plan.Quality != tt.quality || varies != tt.varies {
 			t.Errorf("%s for %q: %q at %d, varies %t; want %q at %d, varies %t", tt.query, tt.accept,
 				plan.Format, plan.Quality, varies, tt.format, tt.quality, tt.varies)
@@ -841,7 +880,7 @@ func FuzzParseParams(f *testing.F) {
 		}
 		for _, accept := range []string{acceptChrome, acceptOld} {
 			plan, varies := p.Negotiate(accept)
-			if plan.Quality < 0 || plan.Quality > 100 || varies != p.AutoFormat {
+			if plan.Quality < 0 || plan.Quality > 100 || varies != (p.AutoFormat && p.Plan.Format != resize.WebP) { // AVIF is not linked in here
 				t.Fatalf("%q negotiates %+v", key, plan)
 			}
 		}

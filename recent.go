@@ -32,6 +32,7 @@ type parsed struct {
 	key       atomic.Pointer[derivative]
 	bytes     atomic.Pointer[found]
 	freshness atomic.Pointer[freshness]
+	settled   atomic.Pointer[settled]
 }
 
 // derivative is the key computed last, and what it was computed from.

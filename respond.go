@@ -67,7 +67,7 @@ func (p *picture) matches(ifNoneMatch []string) bool {
 // came from.
 func (h *Handler) setFreshness(header http.Header, p *picture) {
 	first := p.inputs[0].now
-	if len(p.inputs) > 1 || first.How != cache.Hit || p.made || !p.req.Expires.IsZero() || !first.Alive() {
+	if len(p.inputs) > 1 || first.How != cache.Hit || p.made || p.atMost > 0 || !p.req.Expires.IsZero() || !first.Alive() {
 		h.freshnessOf(p, time.Now()).set(header)
 		return
 	}
@@ -123,6 +123,11 @@ func (h *Handler) freshnessOf(p *picture, now time.Time) *freshness {
 		lifetime = age + left
 	}
 
+	if p.atMost > 0 && p.atMost < left {
+		left = p.atMost
+		lifetime = age + left
+	}
+
 	seconds := func(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }
 	f := &freshness{unkept: unkept}
 	switch {
@@ -134,6 +139,9 @@ func (h *Handler) freshnessOf(p *picture, now time.Time) *freshness {
 		f.values[0] = "imagecdn; fwd=miss; stored"
 	default:
 		f.values[0] = "imagecdn; hit; ttl=" + seconds(left)
+	}
+	if p.atMost > 0 {
+		f.values[0] += "; detail=stand-in"
 	}
 	switch most := h.opts.BrowserMaxAge; {
 	case unkept:

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"github.com/imagecdn/imagecdn/resize"
 )
 
 // A warmer makes the pictures that were asked for most of an image anew, once a purge has removed them, before anybody has to
@@ -79,9 +81,19 @@ func (w *warmer) make(req *parsed) bool {
 		}
 		plan = &negotiated
 	}
+	var better *resize.Plan
+	if req.plan == nil && plan.Format == resize.AVIF {
+		next := *plan
+		next.Format = resize.WebP // who takes AVIF takes that
+		better, plan = plan, &next
+	}
 	p, err := w.h.name(ctx, req, plan)
 	if err == nil {
 		err = w.h.get(ctx, p)
+	}
+	if err == nil && better != nil {
+		p.better = better
+		w.h.follow(p)
 	}
 	if p != nil && p.file != nil {
 		p.file.Close()

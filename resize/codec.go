@@ -84,6 +84,12 @@ func (f Format) ContentType() string {
 	return "application/octet-stream"
 }
 
+// Writable reports whether a codec is registered that writes f.
+func (f Format) Writable() bool {
+	c := codecFor(f)
+	return c != nil && c.Encode != nil
+}
+
 // Probe reads the header of a picture, never its pixels. The format is found by content, never by
 // name. Errors wrap ErrUnsupported or ErrDamaged.
 func Probe(data []byte) (Info, error) {
