@@ -3,7 +3,10 @@
 //	import _ "github.com/imagecdn/imagecdn/resize/avif"
 //
 // It is apart because it is heavy: libavif with its codecs, compiled to WebAssembly (or the system's
-// libavif where there is one), and an encoder that takes a second where that of JPEG takes ten milliseconds.
+// libavif, of version 1.1 or later, where there is one that a dynamically linked program finds under the name libavif.so), and
+// an encoder that takes a second where that of JPEG takes ten milliseconds.
+//
+// A plan's quality means what it means for JPEG: the same SSIM.
 //
 // # Safety
 //
@@ -30,8 +33,14 @@ import (
 	"github.com/imagecdn/imagecdn/resize"
 )
 
-// speed of the encoder, 0 to 10: at 8, 500x408 pixels take about a second on one core.
-const speed = 8
+// speed is that of the encoder, 0 to 10: the slowest that takes at most 2.5 seconds of a core for a megapixel. Each step
+// from 8 to 6 saves nine parts in a hundred; at 8, AVIF is hardly smaller than WebP (docs/formats.md has the measurements).
+func speed() int {
+	if avif.Dynamic() == nil {
+		return 6 // the system's library: 0.8 seconds
+	}
+	return 7 // WebAssembly: 2.3 seconds, and at 6 twice that
+}
 
 func init() {
 	resize.Register(resize.Codec{
@@ -73,9 +82,25 @@ func encode(w io.Writer, m image.Image, quality int) error {
 		rgba = image.NewRGBA(m.Bounds())
 		draw.Draw(rgba, rgba.Rect, m, m.Bounds().Min, draw.Src)
 	}
+	quality = ofAVIF(quality)
 	return avif.Encode(w, rgba, avif.Options{
-		Quality: quality, QualityAlpha: quality, Speed: speed, ChromaSubsampling: image.YCbCrSubsampleRatio420,
+		Quality: quality, QualityAlpha: quality, Speed: speed(), ChromaSubsampling: image.YCbCrSubsampleRatio420,
 	})
+}
+
+// scale is where the encoder's quality stands for what JPEG's does: the median, over photographs, of those that give the same
+// SSIM (docs/formats.md). One quality in a URL then looks the same in each format, and AVIF does not spend on more what it saves.
+var scale = []struct{ jpeg, avif int }{{1, 3}, {10, 16}, {20, 32}, {30, 38}, {45, 44}, {60, 50}, {75, 58}, {80, 64}, {85, 70}, {90, 77}, {95, 87}, {100, 100}}
+
+// ofAVIF gives the encoder's quality for one that is meant as JPEG's.
+func ofAVIF(quality int) int {
+	for i, to := range scale[1:] {
+		if from := scale[i]; quality <= to.jpeg {
+			d := to.jpeg - from.jpeg
+			return from.avif + ((max(quality, from.jpeg)-from.jpeg)*(to.avif-from.avif)+d/2)/d
+		}
+	}
+	return 100
 }
 
 // boxes calls f for each box of b (ISO/IEC 14496-12, 4.2) until it gives false.
