@@ -4,6 +4,7 @@ module github.com/imagecdn/imagecdn/internal/bench
 go 1.26.0
 
 require (
+	github.com/gen2brain/avif v0.5.3
 	github.com/gen2brain/jpegn v0.4.2
 	github.com/gen2brain/webp v0.6.4
 	github.com/imagecdn/imagecdn v0.0.0
@@ -13,6 +14,7 @@ require (
 require (
 	github.com/dunglas/httpsfv v1.1.2 // indirect
 	github.com/ebitengine/purego v0.10.1 // indirect
+	github.com/tetratelabs/wazero v1.12.0 // indirect
 )
 
 require (
