@@ -182,3 +182,20 @@ func FuzzProbe(f *testing.F) {
 		}
 	})
 }
+
+// A quality means what JPEG's does, so all of them are there, and none is above a higher one.
+func TestQualities(t *testing.T) {
+	last := 0
+	for q := 1; q <= 100; q++ {
+		got := ofAVIF(q)
+		if got < 1 || got > 100 || got < last {
+			t.Errorf("%d is %d, after %d", q, got, last)
+		}
+		last = got
+	}
+	for _, c := range []struct{ jpeg, avif int }{{1, 3}, {75, 58}, {90, 77}, {100, 100}} {
+		if got := ofAVIF(c.jpeg); got != c.avif {
+			t.Errorf("%d is %d, want %d", c.jpeg, got, c.avif)
+		}
+	}
+}
