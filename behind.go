@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/imagecdn/imagecdn/cache"
 	"github.com/imagecdn/imagecdn/resize"
 )
@@ -22,8 +24,12 @@ const (
 	// Below so many bytes of the next best format, the container of AVIF costs more than its codec saves.
 	minBehindBytes = 1000
 
-	// An encoder cannot be interrupted, and takes seconds and tens of bytes of memory for each pixel.
-	maxBehindPixels = 4 << 20
+	// An encoder cannot be interrupted, and takes 2.5 seconds and 130 MB of memory for a megapixel. All that are at work
+	// together stay within this.
+	maxBehindPixels = 2 << 20
+
+	// What an encoder takes at least, as pixels.
+	minBehindPixels = 1 << 18
 )
 
 const (
@@ -40,11 +46,12 @@ const (
 // It begins only while there is a slot that no request waits for. As the encoder cannot be interrupted, what gives way
 // from then on is the slot: a request that needs it takes it at once, and shares the processor with what is left of the encoding.
 type behind struct {
-	h    *Handler
-	most int // pictures made at once
-	ctx  context.Context
-	stop context.CancelFunc
-	done sync.WaitGroup
+	h      *Handler
+	most   int                 // pictures made at once
+	pixels *semaphore.Weighted // of those
+	ctx    context.Context
+	stop   context.CancelFunc
+	done   sync.WaitGroup
 
 	mu       sync.Mutex // guards what follows
 	closed   bool
@@ -79,7 +86,13 @@ type settled struct {
 }
 
 func newBehind(h *Handler) *behind {
-	b := &behind{h: h, most: max(1, int(h.gate.size)/2), queued: make(map[cache.Digest]bool), verdicts: make(map[instead]verdict)}
+	b := &behind{
+		h:        h,
+		most:     max(1, int(h.gate.size)/2),
+		pixels:   semaphore.NewWeighted(maxBehindPixels),
+		queued:   make(map[cache.Digest]bool),
+		verdicts: make(map[instead]verdict),
+	}
 	b.ctx, b.stop = context.WithCancel(context.Background())
 	return b
 }
@@ -226,10 +239,15 @@ func (b *behind) make(f *follower) {
 		return // without it there is nothing to compare with; who asks for it brings it back
 	}
 	info, err := resize.Probe(standIn.Body)
-	if err != nil || len(standIn.Body) < minBehindBytes || info.Width*info.Height > maxBehindPixels {
+	pixels := int64(max(info.Width*info.Height, minBehindPixels))
+	if err != nil || len(standIn.Body) < minBehindBytes || pixels > maxBehindPixels {
 		b.decide(f.instead, time.Time{})
 		return
 	}
+	if b.pixels.Acquire(b.ctx, pixels) != nil {
+		return
+	}
+	defer b.pixels.Release(pixels)
 	if h.gate.enterBehind(b.ctx) != nil {
 		return
 	}

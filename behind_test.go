@@ -427,6 +427,37 @@ func TestAVIFOfSmallPictures(t *testing.T) {
 	})
 }
 
+// A picture of so many pixels that the encoder would be at it for too long is not tried either.
+func TestAVIFOfLargePictures(t *testing.T) {
+	f := &fakeAVIF{}
+	behind(t, f, nil, func(t *testing.T, o *fakeOrigin, h *imagecdn.Handler) {
+		const url = "/photos/cat.png?w=1500&h=1500&fit=scale&fm=jpg&q=10&auto=format"
+		expect(t, "first", mustGet(t, h, url, "Accept", avifType), "image/jpeg", "public, max-age=30", "imagecdn; fwd=miss; stored"+standsIn)
+		synctest.Wait()
+		expect(t, "then", mustGet(t, h, url, "Accept", avifType), "image/jpeg", anHour, "imagecdn; hit; ttl=3600")
+		if f.begun.Load() != 0 {
+			t.Error("it was tried")
+		}
+	})
+}
+
+// Of many slots half are used behind, where nothing else needs them, as far as the pixels go.
+func TestAVIFInManySlots(t *testing.T) {
+	for side, want := range map[int]int32{60: 5, 500: 5, 1000: 2} {
+		f := &fakeAVIF{takes: time.Second}
+		behind(t, f, &imagecdn.Options{Renders: 10}, func(t *testing.T, o *fakeOrigin, h *imagecdn.Handler) {
+			for i := range 7 {
+				url := fmt.Sprintf("/photos/cat.png?w=%d&h=%d&fit=scale&fm=jpg&auto=format", side, side+i)
+				mustGet(t, h, url, "Accept", avifType)
+			}
+			time.Sleep(10 * time.Second)
+			if n := f.most.Load(); n != want || f.begun.Load() != 7 {
+				t.Errorf("%d pixels wide: %d of %d at once, want %d", side, n, f.begun.Load(), want)
+			}
+		})
+	}
+}
+
 // While the only slot is used behind, a request has it at once; and nothing begins behind while a request waits.
 func TestAVIFGivesWay(t *testing.T) {
 	f := &fakeAVIF{takes: time.Second}
