@@ -222,6 +222,9 @@ func (h *Handler) leave() {
 // Every image has Cache-Control and Age, as its shortest-lived input allows, ETag, Cache-Status (RFC 9211), and
 // Vary: Accept where Accept decided the format.
 //
+// Where Accept names image/avif and that is not in the cache, the next best format goes out in its place, to be kept for half a
+// minute at most, and AVIF is made behind; Cache-Status has the detail "stand-in" then. docs/formats.md has the rules.
+//
 // Errors are one line of text: 400 for a bad parameter, 403 for an unknown source, 404 and 410 as the
 // origin said, 413 for too many bytes or pixels, 415 for what is no image, 422 for a damaged one, 429 with
 // Retry-After when too much is asked at once, 502 and 504 for an origin that failed or was too slow. They are kept

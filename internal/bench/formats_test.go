@@ -232,11 +232,12 @@ func oneQuality(t *testing.T) {
 				target := jpegPoint(t, p, q)
 				similar = append(similar, target.ssim)
 				at, size, ok := at(curves[i], target.ssim)
-				if !ok && target.ssim > 0.9 {
-					at, size, ok = 100, float64(curves[i][len(curves[i])-1].bytes), true
-				}
-				if !ok {
-					at, size = float64(curves[i][0].quality), float64(curves[i][0].bytes)
+				if !ok { // beyond an end
+					end := curves[i][0]
+					if target.ssim > end.ssim {
+						end = curves[i][len(curves[i])-1]
+					}
+					at, size = float64(end.quality), float64(end.bytes)
 				}
 				quality = append(quality, at)
 				ratio = append(ratio, size/float64(target.bytes))

@@ -90,7 +90,7 @@ func encode(w io.Writer, m image.Image, quality int) error {
 
 // scale is where the encoder's quality stands for what JPEG's does: the median, over photographs, of those that give the same
 // SSIM (docs/formats.md). One quality in a URL then looks the same in each format, and AVIF does not spend on more what it saves.
-var scale = []struct{ jpeg, avif int }{{1, 3}, {10, 16}, {20, 32}, {30, 38}, {45, 44}, {60, 50}, {75, 58}, {80, 64}, {85, 70}, {90, 77}, {95, 87}, {100, 100}}
+var scale = []struct{ jpeg, avif int }{{1, 1}, {10, 12}, {20, 29}, {30, 36}, {45, 42}, {60, 48}, {75, 57}, {80, 63}, {85, 69}, {90, 76}, {95, 87}, {100, 100}}
 
 // ofAVIF gives the encoder's quality for one that is meant as JPEG's.
 func ofAVIF(quality int) int {

@@ -193,7 +193,7 @@ func TestQualities(t *testing.T) {
 		}
 		last = got
 	}
-	for _, c := range []struct{ jpeg, avif int }{{1, 3}, {75, 58}, {90, 77}, {100, 100}} {
+	for _, c := range []struct{ jpeg, avif int }{{1, 1}, {75, 57}, {90, 76}, {100, 100}} {
 		if got := ofAVIF(c.jpeg); got != c.avif {
 			t.Errorf("%d is %d, want %d", c.jpeg, got, c.avif)
 		}
