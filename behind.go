@@ -111,25 +111,22 @@ func (b *behind) close() {
 func (h *Handler) negotiate(r *http.Request, req *parsed) (*picture, error) {
 	ctx, accept := r.Context(), strings.Join(r.Header.Values("Accept"), ",")
 	best, _ := req.Params.Negotiate(accept)
-	next := best
-	if best.Format == resize.AVIF {
-		next, _ = req.Params.negotiate(accept, false)
-	}
-	known := req.settled.Load()
-	expected := &best
-	if known != nil && known.format == next.Format {
-		expected = &next // most likely; what else is left to do depends on the original
+	expected, known := &best, req.settled.Load()
+	if best.Format == resize.AVIF && known != nil {
+		if next, _ := req.Params.negotiate(accept, false); next.Format == known.format {
+			expected = &next // if the original is the same
+		}
 	}
 	p, err := h.name(ctx, req, expected)
 	if err != nil {
 		return nil, err
 	}
 	original := p.inputs[0].now.Entry
-	if own, _ := req.Params.negotiate("", false); (own.Format == resize.SameFormat || own.Format == resize.GIF) &&
+	if own := req.own; (own.Format == resize.SameFormat || own.Format == resize.GIF) &&
 		original.Header.Get("Content-Type") == resize.GIF.ContentType() {
-		return p, p.replan(&own) // which may move
+		return p, p.replan(own) // which may move
 	}
-	if best.Format == next.Format || expected == &next && known.digest == original.Digest && len(p.inputs) == 1 {
+	if best.Format != resize.AVIF || expected != &best && known.digest == original.Digest {
 		return p, nil
 	}
 	if err := p.replan(&best); err != nil || p.matches(r.Header.Values("If-None-Match")) {
@@ -139,6 +136,10 @@ func (h *Handler) negotiate(r *http.Request, req *parsed) (*picture, error) {
 		return p, nil
 	}
 
+	next, _ := req.Params.negotiate(accept, false)
+	if next.Format == best.Format {
+		return p, nil // asked for by name, and nothing else is taken
+	}
 	choice := instead{p.key.Sum, next.Format}
 	if v, ok := h.behind.verdict(choice); ok {
 		if !v.until.IsZero() {

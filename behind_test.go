@@ -203,6 +203,17 @@ func TestAVIFByNameWaits(t *testing.T) {
 	})
 }
 
+// Who asks for AVIF by name, and takes nothing that could stand in for it, waits as well.
+func TestAVIFWithoutAStandInWaits(t *testing.T) {
+	f := &fakeAVIF{takes: time.Second}
+	behind(t, f, nil, func(t *testing.T, o *fakeOrigin, h *imagecdn.Handler) {
+		const url = "/photos/cat.png?w=60&fm=avif&auto=format"
+		expect(t, "first", mustGet(t, h, url, "Accept", avifType), avifType, anHour, "imagecdn; fwd=miss; stored")
+		expect(t, "then", mustGet(t, h, url, "Accept", avifType), avifType, anHour, "imagecdn; hit; ttl=3599")
+		expect(t, "WebP", mustGet(t, h, url, "Accept", takesWebP), webpType, anHour, "imagecdn; fwd=miss; stored")
+	})
+}
+
 func TestValidatorsOfStandIns(t *testing.T) {
 	f := &fakeAVIF{takes: time.Second}
 	behind(t, f, nil, func(t *testing.T, o *fakeOrigin, h *imagecdn.Handler) {

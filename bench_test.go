@@ -24,15 +24,19 @@ func BenchmarkServeHTTP(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer h.Close()
-	for _, c := range []struct{ name, url, match string }{
-		{"memory hit", "/photos/cat.png?w=500&h=300&fit=crop", ""},
-		{"not modified", "/photos/cat.png?w=500&h=300&fit=crop", "*"},
-		{"original", "/photos/cat.png", ""},
+	for _, c := range []struct{ name, url, match, accept string }{
+		{"memory hit", "/photos/cat.png?w=500&h=300&fit=crop", "", ""},
+		{"negotiated", "/photos/cat.png?w=500&h=300&fit=crop&auto=format", "", "image/webp,image/apng,*/*"},
+		{"not modified", "/photos/cat.png?w=500&h=300&fit=crop", "*", ""},
+		{"original", "/photos/cat.png", "", ""},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			r := httptest.NewRequest(http.MethodGet, c.url, nil)
 			if c.match != "" {
 				r.Header.Set("If-None-Match", c.match)
+			}
+			if c.accept != "" {
+				r.Header.Set("Accept", c.accept)
 			}
 			w := &discard{make(http.Header)}
 			h.ServeHTTP(w, r)

@@ -27,6 +27,7 @@ type parsed struct {
 	Request
 	asIs bool         // no parameters: the original itself
 	plan *resize.Plan // where Accept does not decide about it
+	own  *resize.Plan // where it does: that of clients who name no format
 
 	asked     atomic.Uint32 // how often the store was, which is up to a hundred times a second
 	key       atomic.Pointer[derivative]
@@ -99,6 +100,8 @@ func (r *recent) parse(u *url.URL, strict bool) (*parsed, error) {
 	p = &parsed{Request: req, asIs: req.Params.IsZero()}
 	if plan, varies := req.Params.Negotiate(""); !varies {
 		p.plan = &plan
+	} else {
+		p.own = &plan
 	}
 	if len(k.path)+len(k.rawPath)+len(k.query) > maxRecentURL {
 		return p, nil
