@@ -122,9 +122,10 @@ func (h *Handler) negotiate(r *http.Request, req *parsed) (*picture, error) {
 		return nil, err
 	}
 	original := p.inputs[0].now.Entry
-	if own := req.own; (own.Format == resize.SameFormat || own.Format == resize.GIF) &&
-		original.Header.Get("Content-Type") == resize.GIF.ContentType() {
-		return p, p.replan(own) // which may move
+	if own := req.own; own.Format == resize.SameFormat || own.Format == resize.GIF {
+		if kind := original.Header["Content-Type"]; len(kind) == 1 && kind[0] == "image/gif" {
+			return p, p.replan(own) // which may move
+		}
 	}
 	if best.Format != resize.AVIF || expected != &best && known.digest == original.Digest {
 		return p, nil
