@@ -510,6 +510,31 @@ func TestAVIFGivesWay(t *testing.T) {
 	})
 }
 
+// What is to be made behind and was there first does not go first.
+func TestAVIFGivesWayInTheLine(t *testing.T) {
+	f := &fakeAVIF{takes: time.Second}
+	behind(t, f, &imagecdn.Options{Renders: 1}, func(t *testing.T, o *fakeOrigin, h *imagecdn.Handler) {
+		mustGet(t, h, catBehind, "Accept", takesWebP)
+		release := imagecdn.HoldGate(h)
+		mustGet(t, h, catBehind, "Accept", takesAVIF) // a hit: what waits for the slot is what follows it
+		synctest.Wait()
+		at := time.Now()
+		var wg sync.WaitGroup
+		for i := range 3 {
+			wg.Go(func() { mustGet(t, h, fmt.Sprintf("/photos/cat.png?w=%d", 20+i)) })
+		}
+		synctest.Wait()
+		release()
+		wg.Wait()
+		if took := time.Since(at); took != 0 {
+			t.Errorf("requests waited %v", took)
+		}
+		time.Sleep(f.takes)
+		synctest.Wait()
+		expect(t, "then", mustGet(t, h, catBehind, "Accept", takesAVIF), avifType, anHour, "imagecdn; hit; ttl=3599")
+	})
+}
+
 // What may not be kept has no AVIF made that would not be kept either.
 func TestNoStoreHasNothingBehind(t *testing.T) {
 	f := &fakeAVIF{}
