@@ -110,7 +110,7 @@ func (b *behind) close() {
 // what the client has or what is in the cache; else the next best stands in for it.
 func (h *Handler) negotiate(r *http.Request, req *parsed) (*picture, error) {
 	ctx, accept := r.Context(), strings.Join(r.Header.Values("Accept"), ",")
-	best, _ := req.Params.Negotiate(accept)
+	best, _ := req.Params.negotiate(accept, !h.opts.NoAVIF && resize.AVIF.Writable())
 	expected, known := &best, req.settled.Load()
 	if best.Format == resize.AVIF && known != nil {
 		if next, _ := req.Params.negotiate(accept, false); next.Format == known.format {
@@ -255,7 +255,7 @@ func (b *behind) make(f *follower) {
 	}
 	defer h.gate.leaveBehind()
 	f.most = len(standIn.Body)
-	th, _, err := h.renders.Do(b.ctx, f.key.Sum.String(), func(ctx context.Context) (*cache.Thing, error) { return h.make(ctx, f.picture) })
+	th, _, err := h.renders.Do(b.ctx, f.flight(), func(ctx context.Context) (*cache.Thing, error) { return h.make(ctx, f.picture) })
 	switch {
 	case b.ctx.Err() != nil, err == errInputsChanged:
 	case err != nil:

@@ -183,6 +183,19 @@ func TestClientsWithoutAVIFAreAsBefore(t *testing.T) {
 	})
 }
 
+func TestNoAVIF(t *testing.T) {
+	f := &fakeAVIF{takes: time.Second}
+	behind(t, f, &imagecdn.Options{NoAVIF: true}, func(t *testing.T, o *fakeOrigin, h *imagecdn.Handler) {
+		expect(t, "auto=format", mustGet(t, h, catBehind, "Accept", takesAVIF), webpType, anHour, "imagecdn; fwd=miss; stored")
+		if got := mustGet(t, h, catByName).Header().Get("Content-Type"); got != avifType {
+			t.Errorf("fm=avif is %s", got)
+		}
+		if n := f.begun.Load(); n != 1 {
+			t.Errorf("AVIF was made %d times", n)
+		}
+	})
+}
+
 func TestAVIFByNameWaits(t *testing.T) {
 	f := &fakeAVIF{takes: time.Second}
 	behind(t, f, nil, func(t *testing.T, o *fakeOrigin, h *imagecdn.Handler) {

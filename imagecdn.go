@@ -75,6 +75,10 @@ type Options struct {
 	// MaxQueued is how many requests may wait for a picture to be made; more are answered 429. Zero means 1,000.
 	MaxQueued int
 
+	// NoAVIF keeps auto=format from picking AVIF, which costs about two seconds of a processor for a megapixel, of
+	// those that nothing else needs. Zero means that it is picked for who takes it, where package resize/avif is linked in.
+	NoAVIF bool
+
 	// Warm is how many of the pictures that were asked for most of an image are made again after a purge of it, before
 	// anybody asks, as far as nothing else is to be made. Zero means none.
 	Warm int

@@ -94,6 +94,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 	private := f.Bool("allow-private", false, "let sources be at loopback and private addresses")
 	strict := f.Bool("strict", false, "answer 400 to unknown parameters")
 	warm := f.Int("warm", 0, "how many of an image's popular `pictures` are made again after a purge of it")
+	noAVIF := f.Bool("no-avif", false, "let auto=format never pick AVIF, which takes long to make")
 	access := f.Bool("access-log", false, "log every request")
 	if err := parse(f, args); err != nil {
 		return err
@@ -124,7 +125,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 	}
 	defer func() { err = errors.Join(err, closePurges()) }()
 	purges.Logger = log
-	h, err := imagecdn.New(opened, &imagecdn.Options{Cache: store, Strict: *strict, Warm: *warm, Purge: purges, Logger: log})
+	h, err := imagecdn.New(opened, &imagecdn.Options{Cache: store, Strict: *strict, Warm: *warm, NoAVIF: *noAVIF, Purge: purges, Logger: log})
 	if err != nil {
 		return errors.Join(err, store.Close())
 	}
