@@ -36,8 +36,9 @@ type Codec struct {
 	Decode func(ctx context.Context, data []byte, denom int) (image.Image, error)
 
 	// Encode writes m as *image.Gray, as *image.RGBA without transparency, or as *image.NRGBA (and, for
-	// JPEG alone, as *image.YCbCr), at quality 1 to 100. Nil means that the format is read only.
-	Encode func(w io.Writer, m image.Image, quality int) error
+	// JPEG alone, as *image.YCbCr), at quality 1 to 100. When ctx is done it returns ctx's cause as soon as it
+	// can; w's Write gives that cause, too. Nil means that the format is read only.
+	Encode func(ctx context.Context, w io.Writer, m image.Image, quality int) error
 
 	// MaxSide is the largest width or height that Encode takes. Zero means that Renderer.MaxSize decides.
 	MaxSide int
@@ -148,6 +149,19 @@ func guard(what string, f func() error) (err error) {
 
 // errCut says that a file ends in the middle of something.
 var errCut = errors.New("cut off")
+
+// writer collects bytes until ctx is done. Encoders hand over a few kilobytes at a time, and stop where that fails.
+type writer struct {
+	bytes.Buffer
+	ctx context.Context
+}
+
+func (w *writer) Write(p []byte) (int, error) {
+	if w.ctx.Err() != nil {
+		return 0, context.Cause(w.ctx)
+	}
+	return w.Buffer.Write(p)
+}
 
 // reader gives data until ctx is done. Decoders pull a few kilobytes at a time, so one that is busy
 // with a hostile file stops soon after.

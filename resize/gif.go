@@ -21,7 +21,7 @@ func init() {
 		},
 		Probe:  probeGIF,
 		Decode: decodeGIF,
-		Encode: func(w io.Writer, m image.Image, _ int) error {
+		Encode: func(_ context.Context, w io.Writer, m image.Image, _ int) error {
 			px, _ := rgb(m)
 			p := quantize(px)
 			return gif.EncodeAll(w, &gif.GIF{Image: []*image.Paletted{p}, Delay: []int{0}})
@@ -163,8 +163,11 @@ func (j *job) animate(ctx context.Context, data []byte) (*Picture, error) {
 			screen = before
 		}
 	}
-	var buf bytes.Buffer
+	buf := writer{ctx: ctx}
 	if err := guard("gif", func() error { return gif.EncodeAll(&buf, &out.GIF) }); err != nil {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
 		return nil, fmt.Errorf("writing gif: %w", err)
 	}
 	return &Picture{Bytes: buf.Bytes(), Format: GIF, Width: size.X, Height: size.Y}, nil

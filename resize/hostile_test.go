@@ -13,6 +13,7 @@ import (
 	"image/jpeg"
 	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -208,6 +209,65 @@ func TestLimits(t *testing.T) {
 	var r Renderer
 	if _, err := r.Render(t.Context(), Plan{Marks: []Mark{{}}}, data, pngOf(8000, 8000)); !errors.Is(err, ErrTooLarge) || !strings.Contains(err.Error(), "mark 1") {
 		t.Errorf("a large mark: %v", err)
+	}
+}
+
+// A countdown is a context that ends when it has been asked n times.
+type countdown struct {
+	context.Context
+	n      atomic.Int64
+	cancel context.CancelCauseFunc
+}
+
+func newCountdown(t *testing.T, n int64) *countdown {
+	c := new(countdown)
+	c.Context, c.cancel = context.WithCancelCause(t.Context())
+	c.n.Store(n)
+	t.Cleanup(func() { c.cancel(nil) })
+	return c
+}
+
+var errCountdown = errors.New("nobody waits any more")
+
+func (c *countdown) Err() error {
+	if c.n.Add(-1) <= 0 {
+		c.cancel(errCountdown)
+	}
+	return c.Context.Err()
+}
+
+// TestCancelledAnywhere ends the context at one look at it after another: each time the cause comes out and no
+// picture, and there are looks in every step.
+func TestCancelledAnywhere(t *testing.T) {
+	jpg := sample(t, "rocket.jpg")
+	for _, tt := range []struct {
+		name  string
+		plan  Plan
+		data  []byte
+		looks int64 // at least
+	}{
+		{"JPEG", Plan{Width: 600, Format: JPEG}, jpg, 27 + 200 + 25}, // rows of blocks, of samples, of blocks
+		{"PNG", Plan{Width: 300, Format: PNG}, encodePixels(t, pixels(t, Plan{}, jpg)), 20 + 150 + 3},
+		{"GIF", Plan{Width: 300, Format: GIF}, jpg, 27 + 150 + 3},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var r Renderer
+			n := int64(0)
+			for ; ; n++ {
+				ctx := newCountdown(t, n)
+				pic, err := r.Render(ctx, tt.plan, tt.data)
+				if err == nil {
+					break
+				}
+				if !errors.Is(err, errCountdown) || pic != nil {
+					t.Fatalf("look %d: %v, %v", n, pic, err)
+				}
+				n += n / 8 // the early ones are the odd ones
+			}
+			if n < tt.looks {
+				t.Errorf("the context was looked at %d times, want %d and more", n, tt.looks)
+			}
+		})
 	}
 }
 

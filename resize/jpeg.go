@@ -155,6 +155,6 @@ func decodeJPEG(ctx context.Context, data []byte, denom int) (image.Image, error
 	return m, err
 }
 
-func encodeJPEG(w io.Writer, m image.Image, quality int) error {
-	return jpegenc.Encode(context.Background(), w, m, &jpegenc.Options{Quality: quality})
+func encodeJPEG(ctx context.Context, w io.Writer, m image.Image, quality int) error {
+	return jpegenc.Encode(ctx, w, m, &jpegenc.Options{Quality: quality})
 }

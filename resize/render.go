@@ -29,7 +29,6 @@
 package resize
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -84,8 +83,8 @@ type Picture struct {
 // Render makes the picture that p describes. inputs are the original and then p.Marks' pictures, in
 // order; they are read only, and not kept.
 //
-// When ctx is done, Render returns its cause: from the middle of resampling and of decoding JPEG, PNG, GIF and BMP, and else
-// as soon as the step or the frame that it is at is finished.
+// When ctx is done, Render returns its cause: from the middle of resampling, of decoding JPEG, PNG, GIF and BMP and of
+// encoding JPEG, PNG and GIF, and else as soon as the step or the frame that it is at is finished.
 func (r *Renderer) Render(ctx context.Context, p Plan, inputs ...[]byte) (*Picture, error) {
 	if err := p.check(); err != nil {
 		return nil, err
@@ -136,7 +135,7 @@ func (r *Renderer) Render(ctx context.Context, p Plan, inputs ...[]byte) (*Pictu
 	if err != nil {
 		return nil, err
 	}
-	return j.encode(m)
+	return j.encode(ctx, m)
 }
 
 // output finds the codec of the format to write.
@@ -395,7 +394,7 @@ func extend(dst, src *image.NRGBA, at image.Point) {
 }
 
 // encode writes m.
-func (j *job) encode(m image.Image) (*Picture, error) {
+func (j *job) encode(ctx context.Context, m image.Image) (*Picture, error) {
 	to := j.to
 	if j.plan.Format == Opaque && to.Format == PNG {
 		if t, ok := m.(*image.NRGBA); ok {
@@ -409,8 +408,11 @@ func (j *job) encode(m image.Image) (*Picture, error) {
 	if quality == 0 {
 		quality = 75
 	}
-	var out bytes.Buffer
-	if err := guard(string(to.Format), func() error { return to.Encode(&out, m, quality) }); err != nil {
+	out := writer{ctx: ctx}
+	if err := guard(string(to.Format), func() error { return to.Encode(ctx, &out, m, quality) }); err != nil {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
 		return nil, fmt.Errorf("writing %s: %w", to.Format, err)
 	}
 	return &Picture{Bytes: out.Bytes(), Format: to.Format, Width: m.Bounds().Dx(), Height: m.Bounds().Dy()}, nil

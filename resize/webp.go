@@ -193,7 +193,7 @@ func fullRange(m *image.YCbCr) {
 	}
 }
 
-func encodeWebP(w io.Writer, m image.Image, quality int) error {
+func encodeWebP(_ context.Context, w io.Writer, m image.Image, quality int) error {
 	px, solid := rgb(m)
 	px = packed(px)
 	o := webpenc.Options{Quality: quality, Method: webpenc.DefaultMethod}

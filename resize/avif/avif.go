@@ -75,7 +75,7 @@ func match(b []byte) bool {
 	return false
 }
 
-func encode(w io.Writer, m image.Image, quality int) error {
+func encode(_ context.Context, w io.Writer, m image.Image, quality int) error {
 	rgba, ok := m.(*image.RGBA)
 	if !ok || rgba.Stride != 4*rgba.Rect.Dx() {
 		// The encoder wants colours weighted by alpha and no bytes between rows.
