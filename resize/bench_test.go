@@ -2,11 +2,16 @@ package resize
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"image"
 	"image/color"
 	"image/jpeg"
+	"math/rand/v2"
+	"sync"
 	"testing"
+
+	"github.com/imagecdn/imagecdn/internal/jpegenc"
 )
 
 // large is a photograph of six megapixels, made of a smaller one: benchmarks need the size, not the motif.
@@ -61,6 +66,79 @@ func BenchmarkRender(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// eighteen is a photograph of eighteen megapixels, 5184x3456 in 4:2:0, enlarged from a smaller one.
+func eighteen(b *testing.B, progressive bool) []byte {
+	b.Helper()
+	r := Renderer{MaxPixels: -1}
+	j, err := r.prepare(Plan{Width: 5184, Height: 3456, Fit: Scale, Format: JPEG}, []Input{{Bytes: sample(b, "rocket.jpg")}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer j.release()
+	if err := j.take(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	m, err := j.compose(b.Context(), j.inputs[0].src)
+	if err != nil {
+		b.Fatal(err)
+	}
+	// Noise, as sensors have it, or there would be hardly anything to decode.
+	rnd := rand.New(rand.NewPCG(5, 6))
+	luma := m.(*image.YCbCr).Y
+	for i, v := range luma {
+		luma[i] = uint8(min(max(int(v)+rnd.IntN(13)-6, 0), 255))
+	}
+	out, err := jpegenc.Append(b.Context(), nil, m, &jpegenc.Options{Quality: 85, Progressive: progressive})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return out
+}
+
+// BenchmarkEightWidths is a page that asks for eight widths of one original together, of which two are worked on at
+// a time: with each decoding for itself, and sharing.
+func BenchmarkEightWidths(b *testing.B) {
+	widths := []int{160, 320, 480, 640, 800, 1080, 1280, 1600}
+	for _, progressive := range []bool{false, true} {
+		data := eighteen(b, progressive)
+		for _, sharing := range []bool{false, true} {
+			b.Run(fmt.Sprintf("progressive=%t/shared=%t", progressive, sharing), func(b *testing.B) {
+				b.ReportAllocs()
+				slots := make(chan struct{}, 2)
+				admit := func(context.Context, int64, bool) (func(), error) {
+					slots <- struct{}{}
+					return func() { <-slots }, nil
+				}
+				decodes := int64(0)
+				for b.Loop() {
+					r := Renderer{Admit: admit}
+					if sharing {
+						r.Pyramids = NewPyramids(nil)
+					}
+					var group sync.WaitGroup
+					for _, w := range widths {
+						group.Go(func() {
+							plan := Plan{Width: float64(w), Format: JPEG, Quality: 80}
+							if _, err := r.RenderInputs(b.Context(), plan, shared("original", data)); err != nil {
+								b.Error(err)
+							}
+						})
+					}
+					group.Wait()
+					if sharing {
+						decodes += r.Pyramids.Decodes()
+						r.Pyramids.Close()
+					}
+				}
+				b.ReportMetric(float64(len(widths)*b.N)/b.Elapsed().Seconds(), "pictures/s")
+				if sharing {
+					b.ReportMetric(float64(decodes)/float64(b.N), "decodes/op")
+				}
+			})
+		}
 	}
 }
 

@@ -20,7 +20,7 @@ func init() {
 			return len(b) >= 18 && string(b[:2]) == "BM" && b[14] >= 12 && b[15] == 0 && b[16] == 0 && b[17] == 0
 		},
 		Probe: probeBMP,
-		Decode: func(ctx context.Context, data []byte, _ int) (image.Image, error) {
+		Decode: func(ctx context.Context, data []byte, _ DecodeOptions) (image.Image, error) {
 			return bmp.Decode(&reader{ctx, data})
 		},
 	})

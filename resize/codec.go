@@ -30,10 +30,9 @@ type Codec struct {
 	// the pixels. Its errors wrap ErrUnsupported or ErrDamaged.
 	Probe func(data []byte) (Info, error)
 
-	// Decode gives the pixels of data, for which Probe succeeded, as stored: of Info's size. Where denom
-	// is 2, 4 or 8, it may give them at 1/denom of that, sizes rounded up. Of an animation it gives the
-	// first frame. Any error that is not ctx's counts as ErrDamaged.
-	Decode func(ctx context.Context, data []byte, denom int) (image.Image, error)
+	// Decode gives the pixels of data, for which Probe succeeded, as stored: of Info's size, or as little of that
+	// as o allows. Of an animation it gives the first frame. Any error that is not ctx's counts as ErrDamaged.
+	Decode func(ctx context.Context, data []byte, o DecodeOptions) (image.Image, error)
 
 	// Encode writes m as *image.Gray, as *image.RGBA without transparency, or as *image.NRGBA (and, for
 	// JPEG alone, as *image.YCbCr), at quality 1 to 100. When ctx is done it returns ctx's cause as soon as it
@@ -43,8 +42,24 @@ type Codec struct {
 	// MaxSide is the largest width or height that Encode takes. Zero means that Renderer.MaxSize decides.
 	MaxSide int
 
+	// PixelBytes is the memory that Decode takes for a pixel at most, of those that are in use at a time. Zero means 12.
+	PixelBytes int
+
 	// Alpha says that Encode keeps transparency.
 	Alpha bool
+}
+
+// DecodeOptions say what a Codec may leave out. It may as well ignore them.
+type DecodeOptions struct {
+	// Denom is 1, 2, 4 or 8. The picture may come at 1/Denom of its size, rounded up.
+	Denom int
+
+	// Region is the part that matters, in pixels of the full size. A picture that has other bounds than all has
+	// those of the part that it covers, which begin at whole samples of chroma. Empty means all.
+	Region image.Rectangle
+
+	// Alloc gives memory for samples, which is used again once nobody uses the picture.
+	Alloc func(n int) []byte
 }
 
 // Info is what the header of a picture says.

@@ -269,7 +269,7 @@ func TestScaledJPEG(t *testing.T) {
 	data := sample(t, "rocket.jpg")
 	full := toCanvas(independent(t, data))
 	for _, denom := range []int{2, 4, 8} {
-		m, err := decodeJPEG(t.Context(), data, denom)
+		m, err := decodeJPEG(t.Context(), data, DecodeOptions{Denom: denom})
 		if err != nil {
 			t.Fatal(err)
 		}

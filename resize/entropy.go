@@ -13,7 +13,7 @@ import (
 // from what its neighbours predict occurs in the picture (Shannon, 1948). Sky and walls cost nothing,
 // smooth shading little, texture and faces much; and the costs of pixels add up, so that the best
 // window is found with one running sum.
-func (j *job) slide(ctx context.Context, src image.Image, denom int) error {
+func (j *job) slide(ctx context.Context, src source) error {
 	l := &j.layout
 	if !l.slideX && !l.slideY {
 		return nil
@@ -25,7 +25,7 @@ func (j *job) slide(ctx context.Context, src image.Image, denom int) error {
 	bx, by := bound(l.x), bound(l.y)
 	f := math.Min(1, 256/math.Max(bx.size, by.size))
 	w, h := int(atLeast1(bx.size*f)), int(atLeast1(by.size*f))
-	small, err := j.pose.upright(ctx, src, bx, by, w, h, j.srcW, j.srcH, denom, false)
+	small, err := j.pose.upright(ctx, src, bx, by, w, h, j.srcW, j.srcH, false)
 	if err != nil {
 		return err
 	}

@@ -26,8 +26,9 @@ func init() {
 			p := quantize(px)
 			return gif.EncodeAll(w, &gif.GIF{Image: []*image.Paletted{p}, Delay: []int{0}})
 		},
-		MaxSide: 65535,
-		Alpha:   true,
+		MaxSide:    65535,
+		PixelBytes: 8,
+		Alpha:      true,
 	})
 }
 
@@ -103,7 +104,7 @@ func subBlocks(b []byte) (rest []byte, cut bool) {
 }
 
 // decodeGIF decodes the first frame, on a screen that is transparent elsewhere.
-func decodeGIF(ctx context.Context, data []byte, _ int) (image.Image, error) {
+func decodeGIF(ctx context.Context, data []byte, _ DecodeOptions) (image.Image, error) {
 	if _, _, cut := walkGIF(data); cut {
 		return nil, errCut
 	}
@@ -149,7 +150,7 @@ func (j *job) animate(ctx context.Context, data []byte) (*Picture, error) {
 		}
 		draw.Draw(screen, frame.Rect, frame, frame.Rect.Min, draw.Over)
 
-		m, err := j.compose(ctx, standard(owned(screen)), 1)
+		m, err := j.compose(ctx, all(standard(owned(screen))))
 		if err != nil {
 			return nil, err
 		}

@@ -38,6 +38,9 @@ func init() {
 type jpegHeader struct {
 	w, h        int
 	orientation int
+	progressive bool
+	components  int
+	samples     int // of all components, for each four pixels; rounded up
 }
 
 // Markers of T.81 table B.1.
@@ -116,12 +119,24 @@ func readJPEG(data []byte) (h jpegHeader, err error) {
 				err = fmt.Errorf("%w: JPEG of %d components", ErrUnsupported, b[5])
 				return false
 			}
+			h.progressive, h.components = marker == mSOF2, int(b[5])
+			h.samples = samplesOf(b[6:][:3*h.components])
 			h.h, h.w = int(binary.BigEndian.Uint16(b[1:])), int(binary.BigEndian.Uint16(b[3:]))
 			err = nil
 		}
 		return true
 	})
 	return h, err
+}
+
+// samplesOf gives how many samples four pixels have, by the sampling factors of a frame header's components.
+func samplesOf(components []byte) int {
+	across, down, sum := 1, 1, 0
+	for c := components; len(c) >= 3; c = c[3:] {
+		across, down = max(across, int(c[1]>>4)), max(down, int(c[1]&15))
+		sum += int(c[1]>>4) * int(c[1]&15)
+	}
+	return (4*sum + across*down - 1) / (across * down)
 }
 
 // checkScans refuses files that would keep a decoder busy for no pixels.
@@ -145,10 +160,15 @@ func checkScans(data []byte, most int) error {
 	return nil
 }
 
-// decodeJPEG decodes at 1/denom of the size. checkScans has been asked before.
-func decodeJPEG(ctx context.Context, data []byte, denom int) (image.Image, error) {
-	// All of a picture may be there although the marker of the end is not.
-	m, err := jpegdec.Decode(ctx, data, &jpegdec.Options{Scale: denom, MaxScans: -1, NoEnd: true})
+// decodeJPEG decodes as small, and as little, as o allows. checkScans has been asked before.
+func decodeJPEG(ctx context.Context, data []byte, o DecodeOptions) (image.Image, error) {
+	m, err := jpegdec.Decode(ctx, data, &jpegdec.Options{
+		Scale:    o.Denom,
+		Region:   o.Region,
+		MaxScans: -1,
+		NoEnd:    true, // all of a picture may be there although the marker of the end is not
+		Alloc:    o.Alloc,
+	})
 	if errors.Is(err, jpegdec.ErrUnsupported) {
 		return nil, fmt.Errorf("%w: %w", ErrUnsupported, err)
 	}

@@ -14,43 +14,25 @@ type placedMark struct {
 	alpha uint32 // of 255
 }
 
-// loadMarks decodes the marks of the plan and makes them their size.
-func (j *job) loadMarks(ctx context.Context, inputs [][]byte) error {
-	for i, data := range inputs {
-		mark, err := j.loadMark(ctx, j.plan.Marks[i], data)
+// placeMarks makes the marks their size.
+func (j *job) placeMarks(ctx context.Context) error {
+	for i, mk := range j.plan.Marks {
+		in := &j.inputs[1+i]
+		p := poseOf(in.info.Orientation, NoFlip)
+		srcW, srcH := p.size(in.info.Width, in.info.Height)
+		w, h, at := mk.place(srcW, srcH, j.layout.frame)
+		upright, err := p.upright(ctx, in.src, whole(srcW), whole(srcH), w, h, srcW, srcH, false)
 		if err != nil {
 			return fmt.Errorf("mark %d: %w", i+1, err)
 		}
-		j.marks = append(j.marks, mark)
+		m, _ := rgb(upright)
+		alpha := mk.Alpha
+		if alpha == 0 {
+			alpha = 100
+		}
+		j.marks = append(j.marks, placedMark{m: m, at: at, alpha: uint32(alpha*255+50) / 100})
 	}
 	return nil
-}
-
-func (j *job) loadMark(ctx context.Context, mk Mark, data []byte) (placedMark, error) {
-	info, err := Probe(data)
-	if err != nil {
-		return placedMark{}, err
-	}
-	if err := j.fits(info, 1); err != nil {
-		return placedMark{}, err
-	}
-	src, _, err := j.decode(ctx, data, info, 1)
-	if err != nil {
-		return placedMark{}, err
-	}
-	p := poseOf(info.Orientation, NoFlip)
-	srcW, srcH := p.size(info.Width, info.Height)
-	w, h, at := mk.place(srcW, srcH, j.layout.frame)
-	upright, err := p.upright(ctx, src, whole(srcW), whole(srcH), w, h, srcW, srcH, 1, false)
-	if err != nil {
-		return placedMark{}, err
-	}
-	m, _ := rgb(upright)
-	alpha := mk.Alpha
-	if alpha == 0 {
-		alpha = 100
-	}
-	return placedMark{m: m, at: at, alpha: uint32(alpha*255+50) / 100}, nil
 }
 
 // place gives the size and the place of a mark of w by h in a frame.

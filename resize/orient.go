@@ -64,19 +64,16 @@ func (s span) mirrored(n int) span {
 	return span{at: float64(n) - s.at - s.size, size: s.size, lo: n - s.hi, hi: n - s.lo, flip: !s.flip}
 }
 
-// upright gives the spans x and y of the upright picture as w by h pixels. src may be stored at
-// 1/denom of the size that the spans are in. The error is the cause of ctx's end.
-func (p pose) upright(ctx context.Context, src image.Image, x, y span, w, h int, fullW, fullH, denom int, halve bool) (image.Image, error) {
+// upright gives the spans x and y of an upright original, of fullW by fullH, as w by h pixels. The error is the cause of
+// ctx's end.
+func (p pose) upright(ctx context.Context, src source, x, y span, w, h int, fullW, fullH int, halve bool) (image.Image, error) {
 	x, y = p.stored(x, y, fullW, fullH)
-	if denom > 1 {
-		b := src.Bounds()
-		x, y = x.scaled(float64(denom)), y.scaled(float64(denom))
-		x.hi, y.hi = min(x.hi, b.Dx()), min(y.hi, b.Dy())
-	}
+	b := src.m.Bounds()
+	x, y = x.in(src.denom, src.at.X, b.Dx(), src.size.X), y.in(src.denom, src.at.Y, b.Dy(), src.size.Y)
 	if !p.swap {
-		return scale(ctx, src, x, y, w, h, halve)
+		return scale(ctx, src.m, x, y, w, h, halve)
 	}
-	m, err := scale(ctx, src, x, y, h, w, halve)
+	m, err := scale(ctx, src.m, x, y, h, w, halve)
 	if err != nil {
 		return nil, err
 	}

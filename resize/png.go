@@ -17,7 +17,7 @@ func init() {
 		ContentType: "image/png",
 		Match:       func(b []byte) bool { return bytes.HasPrefix(b, []byte("\x89PNG\r\n\x1a\n")) },
 		Probe:       probePNG,
-		Decode: func(ctx context.Context, data []byte, _ int) (image.Image, error) {
+		Decode: func(ctx context.Context, data []byte, _ DecodeOptions) (image.Image, error) {
 			return png.Decode(&reader{ctx, data})
 		},
 		Encode: encodePNG,

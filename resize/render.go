@@ -51,7 +51,7 @@ var (
 )
 
 // A Renderer makes pictures. The zero value is ready. It holds no resources, and may be used by many
-// goroutines at once.
+// goroutines at once, but is not to be changed then.
 type Renderer struct {
 	// MaxPixels is the largest input: width times height, times frames where an animation is kept.
 	// An animation that comes out may not be larger either. Zero means 50 megapixels. Negative means no
@@ -71,6 +71,16 @@ type Renderer struct {
 	// takes but 34 bytes, so that 43 KB can be 3 s of work. Encoders write 10. Zero means 100. Negative
 	// means no limit.
 	MaxScans int
+
+	// Pyramids shares the decoding of inputs that have an ID. Renderers that use the same ones have the same limits.
+	// Nil means that each render decodes for itself.
+	Pyramids *Pyramids
+
+	// Admit is asked for leave before memory is taken: for about so many bytes, from then until leave is called.
+	// A render that shares its decoding may ask again after it; begun says so, and that memory is held until it
+	// ends, so that it goes before those that have not begun. An error ends the render, and all that wait for the
+	// same decoding. Nil means that leave is always given.
+	Admit func(ctx context.Context, bytes int64, begun bool) (leave func(), err error)
 }
 
 // A Picture is a rendered picture.
@@ -80,19 +90,57 @@ type Picture struct {
 	Width, Height int
 }
 
-// Render makes the picture that p describes. inputs are the original and then p.Marks' pictures, in
-// order; they are read only, and not kept.
-//
-// When ctx is done, Render returns its cause: from the middle of resampling, of decoding JPEG, PNG, GIF and BMP and of
-// encoding JPEG, PNG and GIF, and else as soon as the step or the frame that it is at is finished.
+// An Input is a picture that goes into another.
+type Input struct {
+	// ID names Bytes: inputs with equal IDs have equal bytes, such as a digest of them sees to. Renderer.Pyramids
+	// knows originals by it. Empty means that the input has none, and shares nothing.
+	ID string
+
+	// Bytes are read only, and not kept.
+	Bytes []byte
+}
+
+// Render is RenderInputs of inputs without an ID.
 func (r *Renderer) Render(ctx context.Context, p Plan, inputs ...[]byte) (*Picture, error) {
+	named := make([]Input, len(inputs))
+	for i, b := range inputs {
+		named[i].Bytes = b
+	}
+	return r.RenderInputs(ctx, p, named)
+}
+
+// RenderInputs makes the picture that p describes. inputs are the original and then p.Marks' pictures, in order.
+//
+// When ctx is done, RenderInputs returns its cause: from the middle of resampling, of decoding JPEG, PNG, GIF and BMP and of
+// encoding JPEG, PNG and GIF, and else as soon as the step or the frame that it is at is finished.
+func (r *Renderer) RenderInputs(ctx context.Context, p Plan, inputs []Input) (*Picture, error) {
+	j, err := r.prepare(p, inputs)
+	if err != nil {
+		return nil, err
+	}
+	defer j.release()
+	if err := j.take(ctx); err != nil {
+		return nil, err
+	}
+	if j.animated {
+		return j.animate(ctx, j.inputs[0].Bytes)
+	}
+	m, err := j.compose(ctx, j.inputs[0].src)
+	if err != nil {
+		return nil, err
+	}
+	return j.encode(ctx, m)
+}
+
+// prepare works out all that does not depend on pixels.
+func (r *Renderer) prepare(p Plan, inputs []Input) (*job, error) {
 	if err := p.check(); err != nil {
 		return nil, err
 	}
 	if len(inputs) != 1+len(p.Marks) {
 		return nil, fmt.Errorf("%w: %d inputs for a picture and %d marks", ErrPlan, len(inputs), len(p.Marks))
 	}
-	info, err := Probe(inputs[0])
+	info, err := Probe(inputs[0].Bytes)
 	if err != nil {
 		return nil, err
 	}
@@ -100,16 +148,14 @@ func (r *Renderer) Render(ctx context.Context, p Plan, inputs ...[]byte) (*Pictu
 	if err != nil {
 		return nil, err
 	}
-	animated := to.Format == GIF && info.Format == GIF && info.Frames > 1
+	j := &job{Renderer: r, plan: p, to: to, info: info, pose: poseOf(info.Orientation, p.Flip)}
 	frames := 1
-	if animated {
+	if j.animated = to.Format == GIF && info.Format == GIF && info.Frames > 1; j.animated {
 		frames = info.Frames
 	}
 	if err := r.fits(info, frames); err != nil {
 		return nil, err
 	}
-
-	j := job{Renderer: r, plan: p, to: to, pose: poseOf(info.Orientation, p.Flip)}
 	if p.Orient != 0 {
 		j.pose = poseOf(p.Orient, p.Flip)
 	}
@@ -120,22 +166,18 @@ func (r *Renderer) Render(ctx context.Context, p Plan, inputs ...[]byte) (*Pictu
 	if err := j.sizeFits(frames); err != nil {
 		return nil, err
 	}
-	if err := j.loadMarks(ctx, inputs[1:]); err != nil {
-		return nil, err
+	j.inputs = append(j.inputs, input{Input: inputs[0], info: info})
+	for i, in := range inputs[1:] {
+		info, err := Probe(in.Bytes)
+		if err == nil {
+			err = r.fits(info, 1)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("mark %d: %w", i+1, err)
+		}
+		j.inputs = append(j.inputs, input{Input: in, info: info})
 	}
-	if animated {
-		return j.animate(ctx, inputs[0])
-	}
-
-	src, denom, err := r.decode(ctx, inputs[0], info, j.denom())
-	if err != nil {
-		return nil, err
-	}
-	m, err := j.compose(ctx, src, denom)
-	if err != nil {
-		return nil, err
-	}
-	return j.encode(ctx, m)
+	return j, nil
 }
 
 // output finds the codec of the format to write.
@@ -193,53 +235,21 @@ func (r *Renderer) fits(info Info, frames int) error {
 	return nil
 }
 
-// decode gives the pixels of data as standard has them, at 1/denom of their size.
-func (r *Renderer) decode(ctx context.Context, data []byte, info Info, denom int) (image.Image, int, error) {
-	if err := context.Cause(ctx); err != nil {
-		return nil, 0, err
-	}
-	if info.Format == JPEG {
-		if err := checkScans(data, limit(r.MaxScans, 100)); err != nil {
-			return nil, 0, err
-		}
-	}
-	var m image.Image
-	err := guard(string(info.Format), func() (err error) {
-		if m, err = codecFor(info.Format).Decode(ctx, data, denom); err != nil {
-			return err
-		}
-		// Checked before standard looks at the pixels, and whatever the codec: a header may say one
-		// size and the data another.
-		switch b := m.Bounds(); b.Size() {
-		case image.Pt(info.Width, info.Height):
-			denom = 1
-		case image.Pt((info.Width+denom-1)/denom, (info.Height+denom-1)/denom):
-		default:
-			return fmt.Errorf("the header says %dx%d, the data %dx%d", info.Width, info.Height, b.Dx(), b.Dy())
-		}
-		m = standard(m)
-		return nil
-	})
-	switch {
-	case err == nil:
-		return m, denom, nil
-	case ctx.Err() != nil:
-		return nil, 0, context.Cause(ctx)
-	case errors.Is(err, ErrUnsupported), errors.Is(err, ErrDamaged), errors.Is(err, ErrTooLarge):
-		return nil, 0, err
-	}
-	return nil, 0, fmt.Errorf("%w: %s: %w", ErrDamaged, info.Format, err)
-}
-
 // A job is one call of Render with what does not depend on the pixels worked out.
 type job struct {
 	*Renderer
 	plan       Plan
 	to         *Codec
+	info       Info // of the original
 	pose       pose
 	srcW, srcH int // of the original, upright
 	layout     layout
+	animated   bool
+	inputs     []input // the original, then the marks
 	marks      []placedMark
+
+	leave func() // ends the leave to work; nil where there is none
+	arena arena
 }
 
 func (j *job) sizeFits(frames int) error {
@@ -261,11 +271,7 @@ func (j *job) sizeFits(frames int) error {
 // denom is the smallest scale, of those that JPEG can be decoded at, that still has enough pixels: the
 // last part of a reduction is left to the kernel.
 func (j *job) denom() int {
-	l := j.layout
-	have := math.Min(l.x.size/float64(l.w), l.y.size/float64(l.h))
-	if _, _, zoom := j.turn(); zoom > 1 {
-		have /= zoom
-	}
+	have := j.reduction()
 	for _, denom := range []int{8, 4, 2} {
 		if have >= scaledMargin[denom]*float64(denom) {
 			return denom
@@ -274,25 +280,42 @@ func (j *job) denom() int {
 	return 1
 }
 
+// reduction is by how much the original is made smaller, on the side where it is less.
+func (j *job) reduction() float64 {
+	l := j.layout
+	have := math.Min(l.x.size/float64(l.w), l.y.size/float64(l.h))
+	if _, _, zoom := j.turn(); zoom > 1 {
+		have /= zoom
+	}
+	return have
+}
+
+// shown gives what is shown of the upright original, in its pixels, and the size that it is resampled to at first:
+// what a rotation turns out of the frame is left out where nothing pads it.
+func (j *job) shown() (x, y span, w, h int) {
+	l := j.layout
+	if w, h, zoom := j.turn(); zoom > 0 && !l.pads() {
+		return l.x.middle(float64(w) / (float64(l.w) * zoom)), l.y.middle(float64(h) / (float64(l.h) * zoom)), w, h
+	}
+	return l.x, l.y, l.w, l.h
+}
+
+// plain says that the picture is the original resampled, and no more.
+func (j *job) plain() bool { return !j.layout.pads() && j.plan.Rotate == 0 && len(j.plan.Marks) == 0 }
+
 // compose runs the steps of the plan up to encoding.
-func (j *job) compose(ctx context.Context, src image.Image, denom int) (image.Image, error) {
+func (j *job) compose(ctx context.Context, src source) (image.Image, error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, err
 	}
-	if err := j.slide(ctx, src, denom); err != nil {
+	if err := j.slide(ctx, src); err != nil {
 		return nil, err
 	}
 	l := j.layout
-	w, h, zoom := j.turn()
-	x, y := l.x, l.y
-	plain := !l.pads() && zoom == 0 && len(j.marks) == 0
-	if !l.pads() && zoom > 0 {
-		x, y = x.middle(float64(w)/(float64(l.w)*zoom)), y.middle(float64(h)/(float64(l.h)*zoom))
-	} else {
-		w, h = l.w, l.h
-	}
-
-	m, err := j.pose.upright(ctx, src, x, y, w, h, j.srcW, j.srcH, denom, plain && j.to.Format == JPEG)
+	_, _, zoom := j.turn()
+	x, y, w, h := j.shown()
+	plain := j.plain()
+	m, err := j.pose.upright(ctx, src, x, y, w, h, j.srcW, j.srcH, plain && j.to.Format == JPEG)
 	if err != nil {
 		return nil, err
 	}

@@ -79,7 +79,7 @@ func probeWebP(data []byte) (Info, error) {
 	return info, nil
 }
 
-func decodeWebP(ctx context.Context, data []byte, _ int) (image.Image, error) {
+func decodeWebP(ctx context.Context, data []byte, _ DecodeOptions) (image.Image, error) {
 	m, err := decodeStillWebP(ctx, data)
 	if err == nil || ctx.Err() != nil {
 		return m, err

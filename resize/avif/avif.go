@@ -48,12 +48,14 @@ func init() {
 		ContentType: "image/avif",
 		Match:       match,
 		Probe:       probe,
-		Decode: func(_ context.Context, data []byte, _ int) (image.Image, error) {
+		Decode: func(_ context.Context, data []byte, _ resize.DecodeOptions) (image.Image, error) {
 			return avif.Decode(bytes.NewReader(data))
 		},
 		Encode:  encode,
 		MaxSide: 16384, // libavif's limit is 16384 squared pixels
 		Alpha:   true,
+		// Planes in the sandbox's memory of at least two bytes a sample, and the picture outside.
+		PixelBytes: 24,
 	})
 }
 

@@ -1,0 +1,107 @@
+package resize
+
+import (
+	"context"
+	"math/bits"
+	"sync"
+)
+
+// An arena is memory for samples that is given back at once, for the next picture.
+type arena struct{ buffers []*[]byte }
+
+// buffers are those not in use, by size class: four for each power of two, so that a fifth is wasted at most.
+var buffers [4 * 64]sync.Pool
+
+// sizeClass gives the class of n bytes, and the bytes that its buffers have.
+func sizeClass(n int) (class, size int) {
+	const least = 4096
+	n = max(n, least)
+	exp := bits.Len(uint(n-1)) - 1 // 2^exp < n <= 2^(exp+1), but for the least
+	quarter := max(1<<exp/4, 1)
+	steps := (n - 1<<exp + quarter - 1) / quarter
+	return 4*exp + steps, 1<<exp + steps*quarter
+}
+
+// alloc gives n bytes, whose contents do not matter.
+func (a *arena) alloc(n int) []byte {
+	class, size := sizeClass(n)
+	b, _ := buffers[class].Get().(*[]byte)
+	if b == nil {
+		b = new([]byte)
+		*b = make([]byte, size)
+	}
+	a.buffers = append(a.buffers, b)
+	return (*b)[:n]
+}
+
+// release gives all of a's memory back. Nothing made in it may be used after.
+func (a *arena) release() {
+	for _, b := range a.buffers {
+		class, _ := sizeClass(len(*b))
+		buffers[class].Put(b)
+	}
+	a.buffers = nil
+}
+
+// admit asks for leave to work with about so many bytes.
+func (r *Renderer) admit(ctx context.Context, bytes int64, begun bool) (leave func(), err error) {
+	if r.Admit == nil {
+		return func() {}, nil
+	}
+	return r.Admit(ctx, bytes, begun)
+}
+
+// What a render takes is estimated from its plan and the headers of its inputs, before anything is decoded. The
+// estimates are of all that is in use at a time, and rather high than low: TestEstimates holds them to what is taken.
+
+// decodeBytes is the memory that it takes to decode in for n, pixels and all.
+func (r *Renderer) decodeBytes(in *input, n need) int64 {
+	const tables = 1 << 20
+	bytes := r.pixelBytes(in, n) + int64(len(in.Bytes)) + tables
+	if in.info.Format == JPEG {
+		// The entropy-coded data is copied without its stuffing. A progressive picture has its coefficients in memory, two
+		// bytes each, and eight bytes for each block of 64.
+		bytes += int64(len(in.Bytes))
+		if h, err := readJPEG(in.Bytes); err == nil && h.progressive {
+			samples := int64(in.info.Width) * int64(in.info.Height) * int64(h.samples) / 4
+			bytes += samples*2/int64(n.denom*n.denom) + samples/8
+		}
+	}
+	return bytes
+}
+
+// pixelBytes is the memory of the pixels that decoding in for n brings, and of what they are made from.
+func (r *Renderer) pixelBytes(in *input, n need) int64 {
+	if in.info.Format == JPEG {
+		h, _ := readJPEG(in.Bytes)
+		px := int64(n.region.Dx()/n.denom+16) * int64(n.region.Dy()/n.denom+16)
+		bytes := px * int64(h.samples) / 4
+		if h.samples == 16 || h.components == 4 { // may be RGB or CMYK, which RGBA is made of
+			bytes += 8 * px
+		}
+		return bytes
+	}
+	per := codecFor(in.info.Format).PixelBytes
+	if per == 0 {
+		per = 12
+	}
+	return int64(in.info.Width) * int64(in.info.Height) * int64(per)
+}
+
+// renderBytes is the memory that j takes beside the pixels of its inputs.
+func (j *job) renderBytes() int64 {
+	_, _, w, h := j.shown()
+	frame := max(int64(w)*int64(h), int64(j.layout.frame.X)*int64(j.layout.frame.Y))
+	// A row of boxes, as many as a filter has taps.
+	bytes := int64(j.srcW+j.srcH)*4*2*32 + 1<<20
+	switch {
+	case j.animated:
+		screen := int64(j.info.Width) * int64(j.info.Height)
+		return bytes + screen*(8+int64(j.info.Frames)) + frame*(24+int64(j.info.Frames))
+	case j.to.Format == JPEG && j.plain():
+		return bytes + 3*frame + min(6*frame, 32<<20) + 2*frame // planes, tokens, the file
+	case j.plain():
+		return bytes + 16*frame
+	}
+	return bytes + 32*frame // a picture for each step of the plan
+}

@@ -1,0 +1,594 @@
+package resize
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"image/jpeg"
+	"math"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// shared is an Input of data, named by what the test calls it.
+func shared(id string, data []byte) []Input { return []Input{{ID: id, Bytes: data}} }
+
+// ssim is the mean structural similarity of two pictures of a size (Wang et al., "Image Quality Assessment: From
+// Error Visibility to Structural Similarity", 2004): a Gaussian window of 11 by 11 with a sigma of 1.5, over the places
+// where it lies within the picture.
+func ssim(a, b *image.Gray) float64 {
+	const size, sigma = 11, 1.5
+	const c1, c2 = (0.01 * 255) * (0.01 * 255), (0.03 * 255) * (0.03 * 255)
+	var window [size]float64
+	sum := 0.0
+	for i := range window {
+		d := float64(i - size/2)
+		window[i] = math.Exp(-d * d / (2 * sigma * sigma))
+		sum += window[i]
+	}
+	w, h := a.Rect.Dx(), a.Rect.Dy()
+	outW, outH := w-size+1, h-size+1
+	// The window is a product, so each mean is one pass across and one down.
+	mean := func(f func(x, y float64) float64) []float64 {
+		across := make([]float64, outW*h)
+		for y := range h {
+			for x := range outW {
+				s := 0.0
+				for k, v := range window {
+					s += v * f(float64(a.Pix[y*a.Stride+x+k]), float64(b.Pix[y*b.Stride+x+k]))
+				}
+				across[y*outW+x] = s / sum
+			}
+		}
+		out := make([]float64, outW*outH)
+		for y := range outH {
+			for x := range outW {
+				s := 0.0
+				for k, v := range window {
+					s += v * across[(y+k)*outW+x]
+				}
+				out[y*outW+x] = s / sum
+			}
+		}
+		return out
+	}
+	ma, mb := mean(func(x, _ float64) float64 { return x }), mean(func(_, y float64) float64 { return y })
+	aa, bb := mean(func(x, _ float64) float64 { return x * x }), mean(func(_, y float64) float64 { return y * y })
+	ab := mean(func(x, y float64) float64 { return x * y })
+	total := 0.0
+	for i := range ma {
+		va, vb, cov := aa[i]-ma[i]*ma[i], bb[i]-mb[i]*mb[i], ab[i]-ma[i]*mb[i]
+		total += (2*ma[i]*mb[i] + c1) * (2*cov + c2) / ((ma[i]*ma[i] + mb[i]*mb[i] + c1) * (va + vb + c2))
+	}
+	return total / float64(len(ma))
+}
+
+func TestSSIM(t *testing.T) {
+	a := gray8(independentStandard(t, sample(t, "rocket.jpg")))
+	change := func(f func(v uint8, i int) uint8) *image.Gray {
+		b := image.NewGray(a.Rect)
+		for i, v := range a.Pix[:len(b.Pix)] {
+			b.Pix[i] = f(v, i)
+		}
+		return b
+	}
+	a = change(func(v uint8, _ int) uint8 { return v })
+	noise := rand.New(rand.NewPCG(1, 2))
+	for _, tt := range []struct {
+		name     string
+		b        *image.Gray
+		min, max float64
+	}{
+		{"equal", a, 1, 1},
+		{"a level brighter", change(func(v uint8, _ int) uint8 { return min(v, 254) + 1 }), 0.97, 0.9999},
+		{"noise", change(func(v uint8, _ int) uint8 { return uint8(min(255, int(v)+noise.IntN(30))) }), 0.1, 0.8},
+		{"negative", change(func(v uint8, _ int) uint8 { return 255 - v }), -1, 0.3},
+	} {
+		if v := ssim(a, tt.b); v < tt.min || v > tt.max {
+			t.Errorf("%s: %.4f, want %.4f to %.4f", tt.name, v, tt.min, tt.max)
+		}
+	}
+}
+
+func independentStandard(t testing.TB, data []byte) image.Image {
+	t.Helper()
+	return standard(independent(t, data))
+}
+
+// TestPyramidQuality: every size, made from a picture that was decoded larger than for it alone, for another, looks as if made
+// from all pixels of the original. What is decoded for it alone is scaledMargin's affair.
+func TestPyramidQuality(t *testing.T) {
+	slow(t)
+	const least = 0.995
+	p := NewPyramids(nil)
+	defer p.Close()
+	r := &Renderer{Pyramids: p}
+	worst := 1.0
+	for _, name := range sampleNames(t) {
+		for _, from := range []Format{JPEG, PNG} {
+			data := sample(t, name)
+			if info, err := Probe(data); err != nil || info.Format != from {
+				if from == PNG {
+					continue
+				}
+				var b bytes.Buffer
+				if err := jpeg.Encode(&b, independent(t, data), &jpeg.Options{Quality: 92}); err != nil {
+					t.Fatal(err)
+				}
+				data = b.Bytes()
+			}
+			for _, width := range []int{40, 60, 80, 100, 120, 160, 200, 240, 320, 400, 480, 640, 800} {
+				job := func() *job {
+					j, err := r.prepare(Plan{Width: float64(width), Fit: Max, Format: JPEG}, shared(name, data))
+					if err != nil {
+						t.Fatal(err)
+					}
+					return j
+				}
+				j := job()
+				whole := j.inputs[0].bounds()
+				if width > whole.Dx() {
+					continue
+				}
+				luma := func(src source) *image.Gray {
+					m, err := job().compose(t.Context(), src)
+					if err != nil {
+						t.Fatal(err)
+					}
+					return gray8(m)
+				}
+				decode := func(denom int) (*pyramid, error) {
+					d := &decoding{input: &j.inputs[0], r: r}
+					return d.decode(t.Context(), need{denom, whole})
+				}
+				full, err := decode(1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				want := luma(full.levels[0])
+				for denom := 1; denom == 1 || denom < j.denom(); denom *= 2 {
+					h, err := decode(denom)
+					if err != nil {
+						t.Fatal(err)
+					}
+					h.uses = 2
+					src, err := p.level(t.Context(), h, j.reduction())
+					if err != nil {
+						t.Fatal(err)
+					}
+					v := ssim(luma(src), want)
+					if v < least {
+						t.Errorf("%s as %s, width %d, decoded at 1/%d, level 1/%d: SSIM %.4f, want %.3f", name, from, width, denom, src.denom, v, least)
+					}
+					worst = min(worst, v)
+				}
+			}
+		}
+	}
+	t.Logf("SSIM is %.4f at least", worst)
+}
+
+// TestHalved: halves are means, with alpha and at odd sizes too.
+func TestHalved(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(3, 4))
+	for _, size := range []image.Point{{8, 6}, {7, 5}, {1, 1}, {1, 9}, {33, 2}} {
+		veil := image.NewNRGBA(image.Rectangle{Max: size})
+		for i := range veil.Pix {
+			veil.Pix[i] = uint8(rnd.IntN(256))
+		}
+		solid := &image.RGBA{Pix: bytes.Clone(veil.Pix), Stride: veil.Stride, Rect: veil.Rect}
+		for i := 3; i < len(solid.Pix); i += 4 {
+			solid.Pix[i] = 255
+		}
+		gray := image.NewGray(veil.Rect)
+		copy(gray.Pix, veil.Pix)
+		yuv := image.NewYCbCr(veil.Rect, image.YCbCrSubsampleRatio422)
+		copy(yuv.Y, veil.Pix)
+		copy(yuv.Cb, veil.Pix[1:])
+		copy(yuv.Cr, veil.Pix[2:])
+		for _, m := range []image.Image{veil, solid, gray, yuv} {
+			t.Run(fmt.Sprintf("%T/%v", m, size), func(t *testing.T) {
+				var a arena
+				got, err := all(m).halved(t.Context(), &a)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if want := image.Pt((size.X+1)/2, (size.Y+1)/2); got.size != want || got.m.Bounds().Size() != want || got.denom != 2 {
+					t.Fatalf("%v of %v, 1/%d, want %v", got.m.Bounds(), got.size, got.denom, want)
+				}
+				src, dst := planes(m), planes(got.m)
+				for i := range dst {
+					for y := range dst[i].h {
+						for x := range dst[i].w {
+							checkMean(t, dst[i], src[i], x, y)
+						}
+					}
+				}
+			})
+		}
+	}
+}
+
+func checkMean(t *testing.T, dst, src raster, x, y int) {
+	t.Helper()
+	n, sums, alpha := 0.0, [4]float64{}, 0.0
+	for _, at := range [][2]int{{2 * x, 2 * y}, {2*x + 1, 2 * y}, {2 * x, 2*y + 1}, {2*x + 1, 2*y + 1}} {
+		if at[0] >= src.w || at[1] >= src.h {
+			continue
+		}
+		px := src.row(at[1])[at[0]*src.ch:][:src.ch]
+		weight := 1.0
+		if src.alpha {
+			weight = float64(px[3]) / 255
+			alpha += float64(px[3])
+		}
+		n++
+		for i, v := range px {
+			sums[i] += weight * float64(v)
+		}
+	}
+	for i, v := range dst.row(y)[x*dst.ch:][:dst.ch] {
+		want := sums[i] / n
+		if src.alpha {
+			want = sums[i] / (alpha / 255)
+			if i == 3 {
+				want = alpha / n
+			}
+		}
+		tolerance := 0.6
+		if src.alpha {
+			tolerance = 1 + 255/max(alpha/n, 1) // colours of little alpha are known roughly
+		}
+		if math.Abs(float64(v)-want) > tolerance {
+			t.Errorf("%d,%d channel %d: %d, want %.2f", x, y, i, v, want)
+		}
+	}
+}
+
+// TestSharedDecode: renders of one original that overlap, or come later, decode it once, as large as the largest needs.
+func TestSharedDecode(t *testing.T) {
+	data := sample(t, "retina.jpg") // 1411 pixels wide
+	widths := func(p *Pyramids, widths ...int) {
+		t.Helper()
+		// Leave comes when all have asked, so that all arrive together.
+		var waiting sync.WaitGroup
+		waiting.Add(len(widths))
+		r := &Renderer{Pyramids: p, Admit: func(context.Context, int64, bool) (func(), error) {
+			for {
+				p.mu.Lock()
+				d := p.running["retina"]
+				all := d == nil || d.waiters == len(widths)
+				p.mu.Unlock()
+				if all {
+					return func() {}, nil
+				}
+				time.Sleep(time.Millisecond)
+			}
+		}}
+		var group sync.WaitGroup
+		for _, w := range widths {
+			group.Go(func() {
+				pic, err := r.RenderInputs(t.Context(), Plan{Width: float64(w), Format: JPEG}, shared("retina", data))
+				if err != nil {
+					t.Error(err)
+				} else if pic.Width != w {
+					t.Errorf("width %d, want %d", pic.Width, w)
+				}
+			})
+		}
+		group.Wait()
+	}
+	for _, tt := range []struct {
+		name   string
+		rounds [][]int
+		want   int64
+	}{
+		{"together", [][]int{{100, 200, 300, 400, 500, 600, 700}}, 1},
+		{"a smaller one after", [][]int{{600}, {100}, {300, 200}}, 1},
+		{"larger ones after decode one size larger than they need", [][]int{{100}, {300}, {600}, {400}}, 2},
+		{"the largest last", [][]int{{100}, {1400}}, 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := NewPyramids(nil)
+			for _, r := range tt.rounds {
+				widths(p, r...)
+			}
+			if n := p.Decodes(); n != tt.want {
+				t.Errorf("%d decodings, want %d", n, tt.want)
+			}
+			p.Close()
+			if n := p.Bytes(); n != 0 {
+				t.Errorf("%d bytes after Close, want 0", n)
+			}
+		})
+	}
+}
+
+// TestLargerWhileDecoding: one who wants more than is being decoded has it begin anew, and all are served by that.
+func TestLargerWhileDecoding(t *testing.T) {
+	p := NewPyramids(nil)
+	defer p.Close()
+	r := &Renderer{Pyramids: p}
+	data := sample(t, "rocket.jpg")
+	info, err := Probe(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := &input{Input: shared("rocket", data)[0], info: info}
+	get := func(denom int) chan *pyramid {
+		got := make(chan *pyramid, 1)
+		go func() {
+			h, leave, err := p.get(t.Context(), r, in, need{denom, in.bounds()}, 0)
+			if err != nil {
+				t.Error(err)
+			}
+			if leave != nil {
+				leave()
+			}
+			got <- h
+		}()
+		return got
+	}
+	// The first attempt stands still, between its beginning and its first pixel, until a second render has come.
+	var begun, larger sync.WaitGroup
+	begun.Add(1)
+	larger.Add(1)
+	jpg := *codecFor(JPEG)
+	defer Register(jpg)
+	slow, attempts := jpg, atomic.Int64{}
+	slow.Decode = func(ctx context.Context, data []byte, o DecodeOptions) (image.Image, error) {
+		if attempts.Add(1) == 1 {
+			begun.Done()
+			larger.Wait()
+			<-ctx.Done()
+			return nil, context.Cause(ctx)
+		}
+		return jpg.Decode(ctx, data, o)
+	}
+	Register(slow)
+	small := get(8)
+	begun.Wait()
+	large := get(1)
+	larger.Done()
+	a, b := <-small, <-large
+	if a != b || a.has.denom != 1 {
+		t.Errorf("%v and %v, want one decoding of all pixels", a.has, b.has)
+	}
+	if n := attempts.Load(); n != 2 {
+		t.Errorf("%d attempts, want 2", n)
+	}
+	p.unpin(a)
+	p.unpin(b)
+}
+
+// TestDecodeCancelled: a decoding goes on while anybody waits, and ends when nobody does.
+func TestDecodeCancelled(t *testing.T) {
+	data := sample(t, "rocket.jpg")
+	gone := errors.New("gone")
+	p := NewPyramids(nil)
+	defer p.Close()
+	ended, asked := make(chan error, 1), make(chan struct{}, 1)
+	r := &Renderer{Pyramids: p, Admit: func(ctx context.Context, _ int64, _ bool) (func(), error) {
+		asked <- struct{}{}
+		<-ctx.Done()
+		ended <- context.Cause(ctx)
+		return nil, context.Cause(ctx)
+	}}
+	render := func(ctx context.Context) chan error {
+		done := make(chan error, 1)
+		go func() {
+			_, err := r.RenderInputs(ctx, Plan{Width: 50}, shared("rocket", data))
+			done <- err
+		}()
+		return done
+	}
+	waiters := func(n int) {
+		t.Helper()
+		for {
+			p.mu.Lock()
+			d := p.running["rocket"]
+			ok := d != nil && d.waiters == n
+			p.mu.Unlock()
+			if ok {
+				return
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+	first, leaveFirst := context.WithCancelCause(t.Context())
+	second, leaveSecond := context.WithCancelCause(t.Context())
+	a := render(first)
+	<-asked
+	b := render(second)
+	waiters(2)
+	leaveFirst(gone)
+	if err := <-a; !errors.Is(err, gone) {
+		t.Errorf("the first: %v, want its cause", err)
+	}
+	waiters(1)
+	select {
+	case <-ended:
+		t.Fatal("the decoding ended with one that waits")
+	default:
+	}
+	leaveSecond(gone)
+	if err := <-b; !errors.Is(err, gone) {
+		t.Errorf("the second: %v, want its cause", err)
+	}
+	<-ended
+	if n := p.Bytes(); n != 0 {
+		t.Errorf("%d bytes are held, want 0", n)
+	}
+}
+
+// TestPyramidsKeep: pixels go by age, by room, and when they are removed.
+func TestPyramidsKeep(t *testing.T) {
+	data := sample(t, "rocket.jpg") // 640x427
+	render := func(p *Pyramids, id string) {
+		t.Helper()
+		r := &Renderer{Pyramids: p}
+		if _, err := r.RenderInputs(context.Background(), Plan{Width: 300}, shared(id, data)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(p *Pyramids, decodes int64, held ...string) {
+		t.Helper()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		sum := int64(0)
+		for e := p.order.Front(); e != nil; e = e.Next() {
+			h := e.Value.(*pyramid)
+			sum += h.bytes
+			if h.pins != 0 || p.held[h.id] != h {
+				t.Errorf("%s: %d pins, held %v", h.id, h.pins, p.held[h.id] == h)
+			}
+		}
+		if p.kept != sum || p.alive != sum || p.kept > p.most || len(p.held) != p.order.Len() {
+			t.Errorf("%d bytes kept, %d alive, of %d; counted %d in %d of %d", p.kept, p.alive, p.most, sum, len(p.held), p.order.Len())
+		}
+		if p.decodes != decodes || len(p.held) != len(held) {
+			t.Errorf("%d decodings, %d held; want %d, %v", p.decodes, len(p.held), decodes, held)
+		}
+		for _, id := range held {
+			if p.held[id] == nil {
+				t.Errorf("%s is not held", id)
+			}
+		}
+	}
+	t.Run("age", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			p := NewPyramids(&PyramidOptions{Keep: 10 * time.Second})
+			defer p.Close()
+			render(p, "a")
+			time.Sleep(6 * time.Second)
+			render(p, "b")
+			render(p, "a") // which makes it no younger
+			check(p, 2, "a", "b")
+			time.Sleep(5 * time.Second)
+			check(p, 2, "b")
+			time.Sleep(6 * time.Second)
+			check(p, 2)
+			render(p, "a")
+			check(p, 3, "a")
+		})
+	})
+	t.Run("room", func(t *testing.T) {
+		p := NewPyramids(&PyramidOptions{Bytes: 500_000}) // for two at 1/2
+		defer p.Close()
+		render(p, "a")
+		render(p, "b")
+		render(p, "a")
+		render(p, "c")
+		check(p, 3, "a", "c")
+	})
+	t.Run("none", func(t *testing.T) {
+		p := NewPyramids(&PyramidOptions{Bytes: -1})
+		defer p.Close()
+		render(p, "a")
+		render(p, "a")
+		check(p, 2)
+	})
+	t.Run("remove", func(t *testing.T) {
+		p := NewPyramids(nil)
+		defer p.Close()
+		render(p, "a")
+		render(p, "b")
+		p.Remove("a")
+		check(p, 2, "b")
+		p.Clear()
+		check(p, 2)
+	})
+	t.Run("free", func(t *testing.T) {
+		p := NewPyramids(nil)
+		defer p.Close()
+		render(p, "a")
+		render(p, "b")
+		p.Free(p.Bytes() - 1)
+		check(p, 2, "b")
+	})
+	t.Run("close", func(t *testing.T) {
+		p := NewPyramids(nil)
+		render(p, "a")
+		p.Close()
+		check(p, 1)
+		render(p, "a")
+		check(p, 2)
+	})
+}
+
+// TestPyramidsAtRandom renders by many at once, some of whom go away, with little room; what comes out is right, and nothing is
+// held at the end.
+func TestPyramidsAtRandom(t *testing.T) {
+	originals := map[string][]byte{}
+	for _, name := range []string{"rocket.jpg", "coffee.png", "hubble_deep_field.jpg"} {
+		originals[name] = sample(t, name)
+	}
+	names := []string{"rocket.jpg", "coffee.png", "hubble_deep_field.jpg"}
+	p := NewPyramids(&PyramidOptions{Bytes: 2 << 20, Keep: 20 * time.Millisecond})
+	slots := make(chan struct{}, 2)
+	r := &Renderer{Pyramids: p, Admit: func(ctx context.Context, bytes int64, _ bool) (func(), error) {
+		if bytes <= 0 {
+			t.Errorf("leave for %d bytes", bytes)
+		}
+		select {
+		case slots <- struct{}{}:
+			return func() { <-slots }, nil
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}}
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	var group sync.WaitGroup
+	for worker := range 8 {
+		group.Go(func() {
+			rnd := rand.New(rand.NewPCG(seed, uint64(worker)))
+			for range 15 {
+				name := names[rnd.IntN(len(names))]
+				plan := Plan{Width: float64(10 + rnd.IntN(400)), Format: JPEG}
+				if rnd.IntN(3) == 0 {
+					plan.Rect = &Rect{X: 0.5 * rnd.Float64(), Y: 0.5 * rnd.Float64(), W: 0.3, H: 0.3}
+				}
+				inputs := shared(name, originals[name])
+				if rnd.IntN(3) == 0 {
+					plan.Marks = []Mark{{Width: 0.3}}
+					inputs = append(inputs, Input{ID: "coffee.png", Bytes: originals["coffee.png"]})
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				if rnd.IntN(4) == 0 {
+					time.AfterFunc(time.Duration(rnd.IntN(3000))*time.Microsecond, cancel)
+				}
+				switch pic, err := r.RenderInputs(ctx, plan, inputs); {
+				case err != nil && ctx.Err() == nil:
+					t.Error(err)
+				case err == nil && pic.Width != int(plan.Width):
+					t.Errorf("width %d, want %v", pic.Width, plan.Width)
+				}
+				cancel()
+				if rnd.IntN(10) == 0 {
+					p.Remove(name)
+				}
+			}
+		})
+	}
+	group.Wait()
+	p.Close()
+	for {
+		p.mu.Lock()
+		n := len(p.running)
+		p.mu.Unlock()
+		if n == 0 && len(slots) == 0 {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if n := p.Bytes(); n != 0 || len(slots) != 0 {
+		t.Errorf("%d bytes and %d slots are held, want none", n, len(slots))
+	}
+}
