@@ -88,7 +88,7 @@ type settled struct {
 func newBehind(h *Handler) *behind {
 	b := &behind{
 		h:        h,
-		most:     max(1, int(h.gate.size)/2),
+		most:     max(1, h.gate.slots/2),
 		pixels:   semaphore.NewWeighted(maxBehindPixels),
 		queued:   make(map[cache.Digest]bool),
 		verdicts: make(map[instead]verdict),

@@ -55,7 +55,7 @@ var importPolicy = map[string]struct {
 		own: []string{"cache", "internal/fault", "internal/flight", "origin", "purge", "resize"},
 		modules: []string{
 			"golang.org/x/image", // the names of colours
-			"golang.org/x/sync",  // errgroup, semaphore
+			"golang.org/x/sync",  // errgroup
 		},
 	},
 	"cmd/imagecdn": {

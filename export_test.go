@@ -6,15 +6,27 @@ import (
 	"github.com/imagecdn/imagecdn/cache"
 )
 
-// Renders is how many renders h has begun.
+// Renders is how many renders of h have ended.
 func Renders(h *Handler) int { return int(h.rendered.Load()) }
 
 // HoldGate takes all room to make pictures, until release is called.
 func HoldGate(h *Handler) (release func()) {
-	if err := h.gate.slots.Acquire(context.Background(), h.gate.size); err != nil {
-		panic(err)
+	var leaves []func()
+	for range h.gate.slots {
+		if err := h.gate.join(); err != nil {
+			panic(err)
+		}
+		leave, err := h.gate.admit(context.Background(), 0, false)
+		if err != nil {
+			panic(err)
+		}
+		leaves = append(leaves, func() { leave(); h.gate.part() })
 	}
-	return func() { h.gate.slots.Release(h.gate.size) }
+	return func() {
+		for _, leave := range leaves {
+			leave()
+		}
+	}
 }
 
 // MaxBehind is how many pictures may wait to be made behind their stand-ins.

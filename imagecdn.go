@@ -29,6 +29,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"runtime"
 	"slices"
@@ -72,6 +73,20 @@ type Options struct {
 	// Renders is how many pictures are made at once. Zero means GOMAXPROCS.
 	Renders int
 
+	// RenderMemory bounds the memory that making pictures takes, in bytes: by estimates from their headers, before
+	// anything is decoded, of all that is in memory for one at a time, and with the decoded originals that are kept.
+	// Pictures beyond that wait; one that takes more by itself is made alone. Zero means half of the runtime's memory
+	// limit (GOMEMLIMIT) where there is one, else 256 MiB. Negative means no limit.
+	RenderMemory int64
+
+	// Decoded bounds the originals that are kept decoded, in bytes, so that other sizes of them cost less. They make way
+	// where RenderMemory is short. Zero means a quarter of RenderMemory, and 64 MiB where that has no limit. Negative means
+	// that none are kept: requests share the decoding that they wait for together.
+	Decoded int64
+
+	// DecodedAge is how long an original is kept decoded. Zero means 30 seconds.
+	DecodedAge time.Duration
+
 	// MaxQueued is how many requests may wait for a picture to be made; more are answered 429. Zero means 1,000.
 	MaxQueued int
 
@@ -106,11 +121,12 @@ type Handler struct {
 	table    *cache.Table
 	store    cache.Store
 	renderer resize.Renderer
+	decoded  *resize.Pyramids
 	renders  flight.Group[*cache.Thing]
 	gate     *gate
 	failures *failures
 	recent   recent
-	rendered atomic.Int64 // renders begun
+	rendered atomic.Int64 // renders that have ended
 	warmer   *warmer
 	behind   *behind
 	changes  *changes
@@ -143,10 +159,19 @@ func New(sources Sources, o *Options) (*Handler, error) {
 		return nil, errors.New("imagecdn: Options.MaxQueued is negative")
 	case h.opts.Warm < 0:
 		return nil, errors.New("imagecdn: Options.Warm is negative")
+	case h.opts.DecodedAge < 0:
+		return nil, errors.New("imagecdn: Options.DecodedAge is negative")
 	}
 	h.log = cmp.Or(h.opts.Logger, slog.New(slog.DiscardHandler))
-	h.gate = newGate(cmp.Or(h.opts.Renders, runtime.GOMAXPROCS(0)), cmp.Or(h.opts.MaxQueued, 1000))
-	h.renderer = resize.Renderer{MaxPixels: h.opts.MaxPixels}
+	memory, decoded := cmp.Or(h.opts.RenderMemory, defaultRenderMemory()), h.opts.Decoded
+	if memory < 0 {
+		memory = math.MaxInt64 / 2
+	} else if decoded == 0 {
+		decoded = max(memory/4, 1)
+	}
+	h.decoded = resize.NewPyramids(&resize.PyramidOptions{Bytes: decoded, Keep: h.opts.DecodedAge})
+	h.gate = newGate(cmp.Or(h.opts.Renders, runtime.GOMAXPROCS(0)), cmp.Or(h.opts.MaxQueued, 1000), memory, h.decoded)
+	h.renderer = resize.Renderer{MaxPixels: h.opts.MaxPixels, Pyramids: h.decoded, Admit: h.gate.admit}
 	if h.store = h.opts.Cache; h.store == nil {
 		h.store = cache.NewMemory(0)
 	}
@@ -172,6 +197,7 @@ func New(sources Sources, o *Options) (*Handler, error) {
 
 // abandon closes what New has opened. A cache that was given to New stays its giver's.
 func (h *Handler) abandon() {
+	h.decoded.Close()
 	h.closeSources()
 	if h.opts.Cache == nil {
 		h.store.Close()
@@ -192,6 +218,7 @@ func (h *Handler) Close() error {
 	h.warmer.close()
 	h.behind.close()
 	h.closeSources()
+	h.decoded.Close()
 	return errors.Join(err, h.store.Close())
 }
 
@@ -478,9 +505,9 @@ func (h *Handler) find(ctx context.Context, k cache.Key) (*cache.Thing, *cache.F
 // errInputsChanged says that an original had to be fetched again, and is another now.
 var errInputsChanged = errors.New("an input has changed")
 
-// bodies reads the bytes of p's inputs.
-func (h *Handler) bodies(ctx context.Context, p *picture) ([][]byte, error) {
-	bodies := make([][]byte, len(p.inputs))
+// bodies reads the bytes of p's inputs, and names them by their digests.
+func (h *Handler) bodies(ctx context.Context, p *picture) ([]resize.Input, error) {
+	bodies := make([]resize.Input, len(p.inputs))
 	for i := range p.inputs {
 		in := &p.inputs[i]
 		body, now, err := in.source.cache.Body(ctx, in.now)
@@ -493,7 +520,7 @@ func (h *Handler) bodies(ctx context.Context, p *picture) ([][]byte, error) {
 		if now.Entry.Digest != in.now.Entry.Digest {
 			return nil, errInputsChanged
 		}
-		bodies[i] = body
+		bodies[i] = resize.Input{ID: string(now.Entry.Digest[:]), Bytes: body}
 	}
 	return bodies, nil
 }
@@ -504,7 +531,7 @@ func (h *Handler) original(ctx context.Context, p *picture) (*cache.Thing, error
 	if err != nil {
 		return nil, err
 	}
-	return newThing(p, p.inputs[0].now.Entry.Header.Get("Content-Type"), bodies[0]), nil
+	return newThing(p, p.inputs[0].now.Entry.Header.Get("Content-Type"), bodies[0].Bytes), nil
 }
 
 // make makes a derivative and stores it.
@@ -512,18 +539,21 @@ func (h *Handler) make(ctx context.Context, p *picture) (*cache.Thing, error) {
 	if th, err := h.store.Get(ctx, p.key); err == nil {
 		return th, nil // made between this request's look and its turn
 	}
+	renderer := h.renderer
+	if p.behind { // which is in already
+		renderer.Admit = h.gate.admitBehind
+	} else {
+		if err := h.gate.join(); err != nil {
+			return nil, err
+		}
+		defer h.gate.part()
+	}
 	bodies, err := h.bodies(ctx, p)
 	if err != nil {
 		return nil, err
 	}
-	if !p.behind { // which is in already
-		if err := h.gate.enter(ctx); err != nil {
-			return nil, err
-		}
-		defer h.gate.leave()
-	}
+	pic, err := renderer.RenderInputs(ctx, *p.plan, bodies)
 	h.rendered.Add(1)
-	pic, err := h.renderer.Render(ctx, *p.plan, bodies...)
 	if err != nil {
 		return nil, h.unmakeable(ctx, p, err)
 	}

@@ -42,6 +42,9 @@ func (t *target) Accept(_ context.Context, r purge.Request) error {
 		return nil
 	}
 	mode := modes[r.Mode]
+	if r.Scope != purge.Original && mode == cache.Delete {
+		defer t.h.decoded.Clear()
+	}
 	if r.Scope == purge.All {
 		if r.Source != "" && t.h.sources[r.Source] == nil {
 			return &purge.RequestError{Field: "source", Reason: fmt.Sprintf("is %q, and there is no such source here", r.Source)}
@@ -63,8 +66,13 @@ func (t *target) Accept(_ context.Context, r purge.Request) error {
 	}
 	for _, path := range r.Paths {
 		s, image, _ := t.find(path)
-		if mode != cache.Delete {
-			t.note(path, s.cache.Known(image, ""))
+		switch known := s.cache.Known(image, ""); {
+		case mode != cache.Delete:
+			t.note(path, known)
+		case known != nil && known.OK():
+			// Nobody can ask for it any more; a takedown is to leave nothing all the same. What is decoded of other
+			// versions goes with Options.DecodedAge.
+			defer t.h.decoded.Remove(string(known.Digest[:]))
 		}
 		if err := s.cache.Purge(image, mode); err != nil {
 			return err

@@ -5,99 +5,11 @@ import (
 	"errors"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
-
-	"golang.org/x/sync/semaphore"
 
 	"github.com/imagecdn/imagecdn/cache"
 	"github.com/imagecdn/imagecdn/resize"
 )
-
-// A gate bounds how many pictures are made at once, and how many requests wait for that.
-type gate struct {
-	slots   *semaphore.Weighted
-	size    int64
-	most    int64
-	waiting atomic.Int64
-
-	mu     sync.Mutex // guards what follows
-	cancel func()     // ends the picture that is made in the background; nil where none is
-	lent   int64      // slots that are used behind, and go to the first request that needs them
-}
-
-func newGate(slots, most int) *gate {
-	return &gate{slots: semaphore.NewWeighted(int64(slots)), size: int64(slots), most: int64(most)}
-}
-
-func (g *gate) enter(ctx context.Context) error {
-	if g.slots.TryAcquire(1) || g.reclaim() && g.slots.TryAcquire(1) {
-		return nil
-	}
-	if g.waiting.Add(1) > g.most {
-		g.waiting.Add(-1)
-		return &httpError{status: http.StatusTooManyRequests, text: "too many pictures are being made; try again soon", retryAfter: time.Second}
-	}
-	defer g.waiting.Add(-1)
-	g.mu.Lock()
-	if g.cancel != nil {
-		g.cancel()
-	}
-	g.mu.Unlock()
-	g.reclaim() // what was lent before this request was counted among those that wait
-	return g.slots.Acquire(ctx, 1)
-}
-
-// background says that a picture that nobody waits for is about to be made, unless others are: it reports which. cancel is
-// called when a request has to wait. Nil says that it is over.
-func (g *gate) background(cancel func()) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.cancel = cancel
-	if cancel == nil {
-		return false
-	}
-	if !g.slots.TryAcquire(g.size - g.lent) {
-		g.cancel = nil
-		return false
-	}
-	g.slots.Release(g.size - g.lent)
-	return true
-}
-
-// enterBehind waits for a slot that no request waits for, and lends it.
-func (g *gate) enterBehind(ctx context.Context) error {
-	for {
-		if err := g.slots.Acquire(ctx, 1); err != nil {
-			return err
-		}
-		g.mu.Lock()
-		if g.waiting.Load() == 0 {
-			g.lent++
-			g.mu.Unlock()
-			return nil
-		}
-		g.mu.Unlock()
-		g.slots.Release(1)
-	}
-}
-
-// reclaim takes back a slot that is lent, and reports whether there was one.
-func (g *gate) reclaim() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.lent == 0 {
-		return false
-	}
-	g.lent--
-	g.slots.Release(1)
-	return true
-}
-
-// leaveBehind ends what enterBehind began. A slot that was taken back is not given back twice.
-func (g *gate) leaveBehind() { g.reclaim() }
-
-func (g *gate) leave() { g.slots.Release(1) }
 
 // failures remembers, for a short while, which pictures cannot be made, so that a damaged original is not
 // decoded for every request. It holds a bounded number of them.

@@ -1,0 +1,187 @@
+package imagecdn
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+
+	"github.com/imagecdn/imagecdn/internal/samples"
+	"github.com/imagecdn/imagecdn/resize"
+)
+
+// A worker asks a gate for leave.
+type worker struct {
+	leave  func()
+	err    error
+	cancel context.CancelCauseFunc
+}
+
+// ask has a worker ask, and waits until it has leave or is in the queue.
+func ask(t *testing.T, g *gate, bytes int64, begun bool) *worker {
+	w := new(worker)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	w.cancel = cancel
+	go func() {
+		leave, err := g.admit(ctx, bytes, begun)
+		w.leave, w.err = leave, err
+	}()
+	synctest.Wait()
+	return w
+}
+
+// works reports whether w has leave.
+func (w *worker) works() bool {
+	synctest.Wait()
+	return w.leave != nil
+}
+
+func (w *worker) end() {
+	w.leave()
+	synctest.Wait()
+}
+
+func TestGate(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		f    func(t *testing.T, g *gate) // three slots, 100 bytes
+	}{
+		{"as many as there are slots", func(t *testing.T, g *gate) {
+			a, b, c, d := ask(t, g, 1, false), ask(t, g, 1, false), ask(t, g, 1, false), ask(t, g, 1, false)
+			if !a.works() || !b.works() || !c.works() || d.works() {
+				t.Error("want three of four")
+			}
+			b.end()
+			if !d.works() {
+				t.Error("the fourth waits for nothing")
+			}
+			a.end()
+			c.end()
+			d.end()
+		}},
+		{"as many as there is memory for", func(t *testing.T, g *gate) {
+			a, b := ask(t, g, 60, false), ask(t, g, 50, false)
+			if !a.works() || b.works() {
+				t.Error("want the first alone")
+			}
+			a.end()
+			if !b.works() {
+				t.Error("the second waits for nothing")
+			}
+			b.end()
+		}},
+		{"one beyond the budget is made alone, in its turn", func(t *testing.T, g *gate) {
+			a, b, c := ask(t, g, 10, false), ask(t, g, 1000, false), ask(t, g, 10, false)
+			if !a.works() || b.works() || c.works() {
+				t.Error("want the first alone, and nobody to pass the second")
+			}
+			a.end()
+			if !b.works() || c.works() {
+				t.Error("want the second alone")
+			}
+			b.end()
+			if !c.works() {
+				t.Error("the third waits for nothing")
+			}
+			c.end()
+		}},
+		{"who has begun goes first", func(t *testing.T, g *gate) {
+			a, b, c := ask(t, g, 90, false), ask(t, g, 20, false), ask(t, g, 20, true)
+			a.end()
+			if !b.works() || !c.works() {
+				t.Error("want both")
+			}
+			b.end()
+			c.end()
+			a, b, c = ask(t, g, 90, false), ask(t, g, 60, false), ask(t, g, 60, true)
+			a.end()
+			if b.works() || !c.works() {
+				t.Error("want the one that has begun")
+			}
+			c.end()
+			b.end()
+		}},
+		{"who goes away lets others by", func(t *testing.T, g *gate) {
+			a, b, c := ask(t, g, 50, false), ask(t, g, 90, false), ask(t, g, 40, false)
+			why := errors.New("gone")
+			b.cancel(why)
+			if !c.works() || b.works() || b.err != why {
+				t.Errorf("the third works: %t; the second: %v", c.works(), b.err)
+			}
+			a.end()
+			c.end()
+		}},
+		{"a slot that is lent goes to who needs it", func(t *testing.T, g *gate) {
+			if err := g.enterBehind(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			leave, err := g.admitBehind(t.Context(), 500, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a, b, c, d := ask(t, g, 1, false), ask(t, g, 1, false), ask(t, g, 1, false), ask(t, g, 1, false)
+			if !a.works() || b.works() {
+				t.Error("want the first, as there is no memory")
+			}
+			leave()
+			if !b.works() || !c.works() || d.works() {
+				t.Error("want three of four")
+			}
+			g.leaveBehind()
+			if d.works() {
+				t.Error("a slot was given back twice")
+			}
+			a.end()
+			b.end()
+			c.end()
+			d.end()
+		}},
+		{"what is kept decoded makes way", func(t *testing.T, g *gate) {
+			data, err := samples.FS().Open("rocket.jpg")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer data.Close()
+			info, err := data.Stat()
+			if err != nil {
+				t.Fatal(err)
+			}
+			body := make([]byte, info.Size())
+			if _, err := data.Read(body); err != nil {
+				t.Fatal(err)
+			}
+			r := resize.Renderer{Pyramids: g.held}
+			if _, err := r.RenderInputs(t.Context(), resize.Plan{Width: 50}, []resize.Input{{ID: "rocket", Bytes: body}}); err != nil {
+				t.Fatal(err)
+			}
+			kept := g.held.Bytes()
+			if kept == 0 {
+				t.Fatal("nothing is kept")
+			}
+			g.memory = kept + 100
+			a := ask(t, g, 100, false)
+			if g.held.Bytes() != kept {
+				t.Error("it went although there was room")
+			}
+			b := ask(t, g, 50, false)
+			if !b.works() || g.held.Bytes() != 0 {
+				t.Errorf("%d bytes are kept, and the second waits: %t", g.held.Bytes(), !b.works())
+			}
+			a.end()
+			b.end()
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				held := resize.NewPyramids(nil)
+				defer held.Close()
+				g := newGate(3, 10, 100, held)
+				tt.f(t, g)
+				synctest.Wait()
+				if g.working != 0 || g.taken != 0 || g.lent != 0 || g.begun.Len()+g.fresh.Len()+g.behind.Len() != 0 {
+					t.Errorf("left: %d working, %d lent, %d bytes, %d %d %d waiting", g.working, g.lent, g.taken, g.begun.Len(), g.fresh.Len(), g.behind.Len())
+				}
+			})
+		})
+	}
+}
