@@ -59,9 +59,9 @@ type server struct {
 	url string
 }
 
-func startServer(t *testing.T, binary, dir, origin string) *server {
+func startServer(t *testing.T, binary, dir, origin string, flags ...string) *server {
 	t.Helper()
-	s := &server{cmd: exec.Command(binary, "serve", "-listen", "127.0.0.1:0", "-cache", dir, "-api-key", "k", "-allow-private", "-source", "web="+origin)}
+	s := &server{cmd: exec.Command(binary, append([]string{"serve", "-listen", "127.0.0.1:0", "-cache", dir, "-api-key", "k", "-allow-private", "-source", "web=" + origin}, flags...)...)}
 	var errs bytes.Buffer
 	s.cmd.Stderr = &errs
 	out, err := s.cmd.StdoutPipe()

@@ -10,10 +10,12 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
+	"math"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -82,13 +84,15 @@ func defaultCache() string {
 func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
 	sources := make(sourceFlags)
 	memory, disk := sizeFlag(256<<20), sizeFlag(10<<30)
+	renders := sizeFlag(256 << 20)
 	f := newFlags("serve", "-source NAME=DIR_OR_URL [flags]", stderr)
 	listen := f.String("listen", "127.0.0.1:8080", "`address` to listen on")
 	f.Var(sources, "source", "where the images at /NAME/ come from: `NAME=DIR_OR_URL`; may be repeated (default: sample photographs)")
 	dir := f.String("cache", defaultCache(), "`directory` of the disk cache; empty for memory alone")
 	f.Var(&disk, "cache-size", "most `bytes` on disk, or unlimited")
 	files := f.Int64("cache-files", 0, "most `files` and folders on disk; 0 means one for 16 KiB of -cache-size and at least 1,000,000, less than 0 no limit")
-	f.Var(&memory, "memory", "most `bytes` in memory")
+	f.Var(&memory, "memory", "most `bytes` of images in memory")
+	f.Var(&renders, "render-memory", "most `bytes` of memory for making pictures, or unlimited")
 	key := f.String("api-key", "", "`key` of the invalidation API (default: a new one, which is printed)")
 	keyFile := f.String("api-key-file", "", "`file` that holds the key")
 	private := f.Bool("allow-private", false, "let sources be at loopback and private addresses")
@@ -112,6 +116,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 	if memory < 0 {
 		return usageError("-memory takes a size")
 	}
+	limitMemory(int64(memory), int64(renders))
 	if *key, err = readKey(*key, *keyFile); err != nil {
 		return err
 	}
@@ -125,7 +130,9 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 	}
 	defer func() { err = errors.Join(err, closePurges()) }()
 	purges.Logger = log
-	h, err := imagecdn.New(opened, &imagecdn.Options{Cache: store, Strict: *strict, Warm: *warm, NoAVIF: *noAVIF, Purge: purges, Logger: log})
+	h, err := imagecdn.New(opened, &imagecdn.Options{
+		Cache: store, Strict: *strict, Warm: *warm, NoAVIF: *noAVIF, RenderMemory: int64(renders), Purge: purges, Logger: log,
+	})
 	if err != nil {
 		return errors.Join(err, store.Close())
 	}
@@ -164,6 +171,17 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 
 	announce(stdout, "http://"+listener.Addr().String(), opened, demo, printed, *dir)
 	return serveUntil(ctx, listener, root)
+}
+
+// limitMemory sets the runtime's memory limit, unless GOMEMLIMIT has: what images and making pictures may take, and a tenth
+// and 64 MiB for all else. Without it the collector lets memory grow to twice of what is in use.
+func limitMemory(images, renders int64) {
+	if renders < 0 || debug.SetMemoryLimit(-1) < math.MaxInt64 {
+		return
+	}
+	if sum := images + renders; sum < math.MaxInt64/2 {
+		debug.SetMemoryLimit(sum + sum/10 + 64<<20)
+	}
 }
 
 func openSources(given sourceFlags, private bool) imagecdn.Sources {
