@@ -64,3 +64,6 @@ func Remembered(h *Handler) (urls, failures int) {
 	defer h.failures.mu.Unlock()
 	return len(h.recent.all), len(h.failures.known)
 }
+
+// Decoded is how many originals h has begun to decode, and the bytes of those that are in memory decoded.
+func Decoded(h *Handler) (decodes, bytes int64) { return h.decoded.Decodes(), h.decoded.Bytes() }

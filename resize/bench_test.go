@@ -142,6 +142,34 @@ func BenchmarkEightWidths(b *testing.B) {
 	}
 }
 
+// BenchmarkPart decodes what a square from the middle is made of, a ninth of 18 megapixels at their full size, and with all that is
+// around it.
+func BenchmarkPart(b *testing.B) {
+	for _, progressive := range []bool{false, true} {
+		data := eighteen(b, progressive)
+		r := new(Renderer)
+		j, err := r.prepare(Plan{Width: 1000, Rect: &Rect{X: 1728, Y: 1152, W: 1728, H: 1152}}, []Input{{Bytes: data}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, part := range []bool{false, true} {
+			b.Run(fmt.Sprintf("progressive=%t/part=%t", progressive, part), func(b *testing.B) {
+				n := j.need()
+				if !part {
+					n.region = j.inputs[0].bounds()
+				}
+				for b.Loop() {
+					var a arena
+					if _, err := r.decode(b.Context(), data, j.info, n, a.alloc); err != nil {
+						b.Fatal(err)
+					}
+					a.release()
+				}
+			})
+		}
+	}
+}
+
 // BenchmarkResample is the kernel alone, from 681x556 to 500x408.
 func BenchmarkResample(b *testing.B) {
 	for _, bb := range []struct {
