@@ -223,7 +223,7 @@ func BenchmarkScale(b *testing.B) {
 				b.SetBytes(int64(bb.size))
 				b.ReportAllocs()
 				for b.Loop() {
-					if _, err := scale(b.Context(), bb.m, whole(w), whole(h), width, width*h/w, bb.name == "420"); err != nil {
+					if _, err := scale(b.Context(), nil, bb.m, whole(w), whole(h), width, width*h/w, bb.name == "420"); err != nil {
 						b.Fatal(err)
 					}
 				}

@@ -25,7 +25,7 @@ func (j *job) slide(ctx context.Context, src source) error {
 	bx, by := bound(l.x), bound(l.y)
 	f := math.Min(1, 256/math.Max(bx.size, by.size))
 	w, h := int(atLeast1(bx.size*f)), int(atLeast1(by.size*f))
-	small, err := j.pose.upright(ctx, src, bx, by, w, h, j.srcW, j.srcH, false)
+	small, err := j.pose.upright(ctx, j.rasters(), src, bx, by, w, h, j.srcW, j.srcH, false)
 	if err != nil {
 		return err
 	}

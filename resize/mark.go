@@ -21,7 +21,7 @@ func (j *job) placeMarks(ctx context.Context) error {
 		p := poseOf(in.info.Orientation, NoFlip)
 		srcW, srcH := p.size(in.info.Width, in.info.Height)
 		w, h, at := mk.place(srcW, srcH, j.layout.frame)
-		upright, err := p.upright(ctx, in.src, whole(srcW), whole(srcH), w, h, srcW, srcH, false)
+		upright, err := p.upright(ctx, &j.arena, in.src, whole(srcW), whole(srcH), w, h, srcW, srcH, false)
 		if err != nil {
 			return fmt.Errorf("mark %d: %w", i+1, err)
 		}

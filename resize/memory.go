@@ -22,8 +22,11 @@ func sizeClass(n int) (class, size int) {
 	return 4*exp + steps, 1<<exp + steps*quarter
 }
 
-// alloc gives n bytes, whose contents do not matter.
+// alloc gives n bytes, whose contents do not matter. A nil arena gives memory that is not shared.
 func (a *arena) alloc(n int) []byte {
+	if a == nil {
+		return make([]byte, n)
+	}
 	class, size := sizeClass(n)
 	b, _ := buffers[class].Get().(*[]byte)
 	if b == nil {

@@ -64,16 +64,16 @@ func (s span) mirrored(n int) span {
 	return span{at: float64(n) - s.at - s.size, size: s.size, lo: n - s.hi, hi: n - s.lo, flip: !s.flip}
 }
 
-// upright gives the spans x and y of an upright original, of fullW by fullH, as w by h pixels. The error is the cause of
+// upright gives the spans x and y of an upright original, of fullW by fullH, as w by h pixels, in a's memory or src's. The error is the cause of
 // ctx's end.
-func (p pose) upright(ctx context.Context, src source, x, y span, w, h int, fullW, fullH int, halve bool) (image.Image, error) {
+func (p pose) upright(ctx context.Context, a *arena, src source, x, y span, w, h int, fullW, fullH int, halve bool) (image.Image, error) {
 	x, y = p.stored(x, y, fullW, fullH)
 	b := src.m.Bounds()
 	x, y = x.in(src.denom, src.at.X, b.Dx(), src.size.X), y.in(src.denom, src.at.Y, b.Dy(), src.size.Y)
 	if !p.swap {
-		return scale(ctx, src.m, x, y, w, h, halve)
+		return scale(ctx, a, src.m, x, y, w, h, halve)
 	}
-	m, err := scale(ctx, src.m, x, y, h, w, halve)
+	m, err := scale(ctx, a, src.m, x, y, h, w, halve)
 	if err != nil {
 		return nil, err
 	}

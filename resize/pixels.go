@@ -241,31 +241,23 @@ func blend(dst, src []uint8, alpha uint32) {
 func whole(n int) span { return span{size: float64(n), hi: n} }
 
 // scale gives the spans x and y of src, in its pixels, as a picture of w by h. A YCbCr picture comes
-// out with chroma halved both ways, or not at all. The error is the cause of ctx's end.
-func scale(ctx context.Context, src image.Image, x, y span, w, h int, halve bool) (image.Image, error) {
+// out with chroma halved both ways, or not at all. Its memory is a's, or src's. The error is the cause of ctx's end.
+func scale(ctx context.Context, a *arena, src image.Image, x, y span, w, h int, halve bool) (image.Image, error) {
 	if b := src.Bounds(); x.exact(w) && y.exact(h) && !x.flip && !y.flip && b.Dx() == w && b.Dy() == h {
 		if m, ok := src.(*image.YCbCr); !ok || halve || m.SubsampleRatio == image.YCbCrSubsampleRatio444 {
 			return src, nil
 		}
 	}
-	var dst image.Image
-	r := image.Rect(0, 0, w, h)
-	rx, ry := 1, 1
-	switch src := src.(type) {
-	case *image.Gray:
-		dst = image.NewGray(r)
-	case *image.RGBA:
-		dst = image.NewRGBA(r)
-	case *image.NRGBA:
-		dst = image.NewNRGBA(r)
-	case *image.YCbCr:
+	dst, rx, ry := src, 1, 1
+	if m, ok := src.(*image.YCbCr); ok {
+		rx, ry = subsampling(m.SubsampleRatio)
 		ratio := image.YCbCrSubsampleRatio444
 		if halve {
 			ratio = image.YCbCrSubsampleRatio420
 		}
-		dst = image.NewYCbCr(r, ratio)
-		rx, ry = subsampling(src.SubsampleRatio)
+		dst = &image.YCbCr{SubsampleRatio: ratio}
 	}
+	dst = newImage(dst, w, h, a.alloc)
 	from, to := planes(src), planes(dst)
 	if err := resample(ctx, to[:1], from[:1], x, y); err != nil {
 		return nil, err

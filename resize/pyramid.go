@@ -20,7 +20,7 @@ import (
 //	pic, err := r.RenderInputs(ctx, plan, []resize.Input{{ID: digest, Bytes: original}})
 //
 // An original is decoded once for all renders that want it at a time, as small as the largest of them allows. One
-// that comes later and wants more has the decoding begin anew, at most three times; decoding goes on while
+// that comes later and wants more has the decoding begin anew, at most four times; decoding goes on while
 // anybody waits for it, and no longer. The pixels, and halves, quarters and eighths of them once a second render
 // comes, are kept for a while after. What is kept is never changed, and known by the original's ID alone, which
 // names its bytes: there is nothing to invalidate.
@@ -207,6 +207,7 @@ func (p *Pyramids) get(ctx context.Context, r *Renderer, in *input, n need, extr
 	}
 	d.waiters++
 	if d.need = d.need.with(n); d.again != nil && !d.begun.covers(d.need) {
+		d.need.region = whole // so that no part, of many to come, ends the next attempt
 		d.again()
 	}
 	p.mu.Unlock()
@@ -254,6 +255,8 @@ func (p *Pyramids) run(ctx context.Context, d *decoding) {
 			n = d.need
 			d.begun, d.again = n, func() { cancel(errLarger) }
 			p.decodes++
+		} else {
+			d.need.region = d.input.bounds()
 		}
 		p.mu.Unlock()
 		if larger {

@@ -567,8 +567,14 @@ func TestPyramidsAtRandom(t *testing.T) {
 				switch pic, err := r.RenderInputs(ctx, plan, inputs); {
 				case err != nil && ctx.Err() == nil:
 					t.Error(err)
-				case err == nil && pic.Width != int(plan.Width):
-					t.Errorf("width %d, want %v", pic.Width, plan.Width)
+				case err == nil:
+					var alone Renderer
+					want, err := alone.RenderInputs(t.Context(), plan, inputs)
+					if err != nil {
+						t.Error(err)
+					} else if d := psnr(toCanvas(independent(t, pic.Bytes)), toCanvas(independent(t, want.Bytes))); d < 30 {
+						t.Errorf("%s of %s: %.1f dB from what is made alone", plan, name, d)
+					}
 				}
 				cancel()
 				if rnd.IntN(10) == 0 {

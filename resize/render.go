@@ -19,7 +19,13 @@
 // before it is dropped.
 //
 // The same Plan and the same bytes give the same picture whenever the same Version runs on the same
-// architecture, with one exception: the encoder of WebP is the system's libwebp where there is one.
+// architecture, with two exceptions: the encoder of WebP is the system's libwebp where there is one, and pictures that
+// share a decoding (see [Pyramids]) are equal to the eye, not to the bit.
+//
+// # Memory
+//
+// A Renderer asks Admit, where that is set, before it takes memory, with an estimate from headers alone. Buffers for
+// pixels are kept for the next picture, until the garbage collector wants them.
 //
 // # Limits
 //
@@ -303,6 +309,15 @@ func (j *job) shown() (x, y span, w, h int) {
 // plain says that the picture is the original resampled, and no more.
 func (j *job) plain() bool { return !j.layout.pads() && j.plan.Rotate == 0 && len(j.plan.Marks) == 0 }
 
+// rasters is the memory for a picture between the original and the encoder. Frames of an animation outlive each other, and
+// have none in common.
+func (j *job) rasters() *arena {
+	if j.animated {
+		return nil
+	}
+	return &j.arena
+}
+
 // compose runs the steps of the plan up to encoding.
 func (j *job) compose(ctx context.Context, src source) (image.Image, error) {
 	if err := context.Cause(ctx); err != nil {
@@ -315,7 +330,7 @@ func (j *job) compose(ctx context.Context, src source) (image.Image, error) {
 	_, _, zoom := j.turn()
 	x, y, w, h := j.shown()
 	plain := j.plain()
-	m, err := j.pose.upright(ctx, src, x, y, w, h, j.srcW, j.srcH, plain && j.to.Format == JPEG)
+	m, err := j.pose.upright(ctx, j.rasters(), src, x, y, w, h, j.srcW, j.srcH, plain && j.to.Format == JPEG)
 	if err != nil {
 		return nil, err
 	}
@@ -328,7 +343,7 @@ func (j *job) compose(ctx context.Context, src source) (image.Image, error) {
 	if zoom > 0 {
 		if l.pads() {
 			w, h, _ = j.turn()
-			m, err = scale(ctx, m, whole(l.frame.X).middle(float64(w)/(float64(l.frame.X)*zoom)),
+			m, err = scale(ctx, j.rasters(), m, whole(l.frame.X).middle(float64(w)/(float64(l.frame.X)*zoom)),
 				whole(l.frame.Y).middle(float64(h)/(float64(l.frame.Y)*zoom)), w, h, false)
 			if err != nil {
 				return nil, err

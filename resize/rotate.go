@@ -58,7 +58,7 @@ func rotate(ctx context.Context, m image.Image, degrees float64, w, h int) (imag
 		if solid {
 			m = &image.RGBA{Pix: px.Pix, Stride: px.Stride, Rect: px.Rect}
 		}
-		return p.upright(ctx, all(m), whole(w), whole(h), w, h, w, h, false)
+		return p.upright(ctx, nil, all(m), whole(w), whole(h), w, h, w, h, false)
 	}
 	// The kernel of package draw weights by alpha on RGBA, which is what makes edges clean.
 	src, solid := rgb(m)

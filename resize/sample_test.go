@@ -125,7 +125,7 @@ func TestResample(t *testing.T) {
 		}
 		for _, m := range []image.Image{gray, &image.RGBA{Pix: photo.Pix, Stride: photo.Stride, Rect: photo.Rect}, veil} {
 			t.Run(fmt.Sprintf("%s/%T", name, m), func(t *testing.T) {
-				got, err := scale(t.Context(), m, tt.x, tt.y, tt.w, tt.h, false)
+				got, err := scale(t.Context(), nil, m, tt.x, tt.y, tt.w, tt.h, false)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -156,7 +156,7 @@ func TestResampleStops(t *testing.T) {
 	for _, m := range []image.Image{soft(300, 300), toNRGBA(soft(40, 40)), image.NewGray(image.Rect(0, 0, 900, 900))} {
 		asked := &endsAfter{context.Background(), math.MaxInt}
 		b := m.Bounds()
-		if _, err := scale(asked, m, whole(b.Dx()), whole(b.Dy()), 50, 60, false); err != nil {
+		if _, err := scale(asked, nil, m, whole(b.Dx()), whole(b.Dy()), 50, 60, false); err != nil {
 			t.Fatal(err)
 		}
 		calls := math.MaxInt - asked.left
@@ -164,7 +164,7 @@ func TestResampleStops(t *testing.T) {
 			t.Errorf("%T %v: asked %d times for 60 rows", m, b.Size(), calls)
 		}
 		for left := 0; left < calls; left += 7 {
-			got, err := scale(&endsAfter{context.Background(), left}, m, whole(b.Dx()), whole(b.Dy()), 50, 60, false)
+			got, err := scale(&endsAfter{context.Background(), left}, nil, m, whole(b.Dx()), whole(b.Dy()), 50, 60, false)
 			if err == nil || got != nil {
 				t.Fatalf("%T %v: done after %d of %d, it gave %v, %v", m, b.Size(), left, calls, got, err)
 			}
