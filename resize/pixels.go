@@ -244,7 +244,11 @@ func whole(n int) span { return span{size: float64(n), hi: n} }
 // out with chroma halved both ways, or not at all. Its memory is a's, or src's. The error is the cause of ctx's end.
 func scale(ctx context.Context, a *arena, src image.Image, x, y span, w, h int, halve bool) (image.Image, error) {
 	if b := src.Bounds(); x.exact(w) && y.exact(h) && !x.flip && !y.flip && b.Dx() == w && b.Dy() == h {
-		if m, ok := src.(*image.YCbCr); !ok || halve || m.SubsampleRatio == image.YCbCrSubsampleRatio444 {
+		wanted := image.YCbCrSubsampleRatio444
+		if halve {
+			wanted = image.YCbCrSubsampleRatio420
+		}
+		if m, ok := src.(*image.YCbCr); !ok || m.SubsampleRatio == wanted {
 			return src, nil
 		}
 	}
