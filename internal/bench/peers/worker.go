@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/gen2brain/webp"
@@ -146,25 +145,30 @@ func (w *worker) setsAgain(ctx context.Context, plans []resize.Plan, original []
 	return sum, nil
 }
 
-// renderSet makes pictures of one original that are asked for at the same moment. What it shares among them it must not
-// keep for the next set: each set stands for another original.
+// renderSet makes pictures of one original that are asked for at the same moment, so many at a time. They share their decoding,
+// and nothing of it is kept for the next set: each set stands for another original.
 func renderSet(ctx context.Context, plans []resize.Plan, original []byte, workers int) ([]*resize.Picture, error) {
+	slots := make(chan struct{}, workers)
+	r := resize.Renderer{
+		Pyramids: resize.NewPyramids(nil),
+		Admit: func(ctx context.Context, _ int64, _ bool) (func(), error) {
+			select {
+			case slots <- struct{}{}:
+				return func() { <-slots }, nil
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		},
+	}
+	defer r.Pyramids.Close()
 	var (
-		r    resize.Renderer
 		wg   sync.WaitGroup
-		next atomic.Int64
 		pics = make([]*resize.Picture, len(plans))
 		errs = make([]error, len(plans))
 	)
-	for range workers {
+	for i := range plans {
 		wg.Go(func() {
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= len(plans) {
-					return
-				}
-				pics[i], errs[i] = r.Render(ctx, plans[i], original)
-			}
+			pics[i], errs[i] = r.RenderInputs(ctx, plans[i], []resize.Input{{ID: "original", Bytes: original}})
 		})
 	}
 	wg.Wait()
