@@ -75,11 +75,9 @@ func TagsOf(h http.Header) (tags []string) {
 	return append(tags, stringsOf(h["Cache-Groups"])...)
 }
 
+// tagMarks returns the marks of a header's tags. It is never nil.
 func tagMarks(h http.Header) []Mark {
 	tags := TagsOf(h)
-	if len(tags) == 0 {
-		return nil
-	}
 	marks := make([]Mark, 0, len(tags))
 	for _, t := range tags {
 		marks = append(marks, tagMark(t))

@@ -368,6 +368,7 @@ func (t *Transport) ask(ctx context.Context, lease Lease, old *Entry) (*Result, 
 	}
 	e.Freshness = freshnessOf(e.Status, e.Header, e.RequestTime, e.ResponseTime, &t.opts.Lifetime, t.opts.Targets)
 
+	e.tags = tagMarks(e.Header) // before others ask whether e is alive
 	res := &Result{Entry: e, How: how, At: e.ResponseTime, lease: lease, was: old, body: body}
 	if e.Freshness.NoStore {
 		res.How = FilledUnkept
