@@ -4,6 +4,7 @@ import (
 	"context"
 	"hash/maphash"
 	"sync"
+	"sync/atomic"
 
 	"github.com/dgraph-io/ristretto/v2"
 )
@@ -31,6 +32,7 @@ type Memory struct {
 type held struct {
 	key   Key
 	thing *Thing
+	ready atomic.Bool // once no Remove has come between: until then it is not to be found
 }
 
 // list puts h into the index, and returns what was there under its key. The caller holds m.mu.
@@ -107,7 +109,7 @@ func (m *Memory) Get(_ context.Context, k Key) (*Thing, error) {
 		return nil, ErrNotFound
 	}
 	h, ok := m.cache.Get(m.hash(k))
-	if !ok || h.key != k {
+	if !ok || h.key != k || !h.ready.Load() {
 		return nil, ErrNotFound
 	}
 	return h.thing, nil
@@ -121,7 +123,7 @@ func (m *Memory) Put(_ context.Context, k Key, t *Thing, valid func() bool) erro
 	if m.closed || size > m.bytes || valid != nil && !valid() {
 		return nil
 	}
-	h := &held{k, t}
+	h := &held{key: k, thing: t}
 	m.mu.Lock()
 	before := m.list(h)
 	m.mu.Unlock()
@@ -138,10 +140,13 @@ func (m *Memory) Put(_ context.Context, k Key, t *Thing, valid func() bool) erro
 
 	// A Remove that came before Set found only the index, and a purge that came since may have been
 	// followed by one.
+	wanted := valid == nil || valid()
 	m.mu.Lock()
-	removed := m.index[imageKey{k.Source, k.Image}][k] == nil
+	if wanted = wanted && m.index[imageKey{k.Source, k.Image}][k] != nil; wanted {
+		h.ready.Store(true)
+	}
 	m.mu.Unlock()
-	if removed || valid != nil && !valid() {
+	if !wanted {
 		m.cache.Del(m.hash(k))
 	}
 	return nil
