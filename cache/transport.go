@@ -118,7 +118,7 @@ func (t *Transport) Close() error {
 	t.stop()
 	t.mu.Unlock()
 	t.work.Wait()
-	return nil
+	return t.table.keptUp(context.Background())
 }
 
 // Classify gives 504 for a timeout, and 502 for everything else.
