@@ -70,9 +70,9 @@ var importPolicy = map[string]struct {
 	"internal/fault":       {},                                       // mistakes that tests must find; none without a build tag
 	"internal/flight":      {modules: []string{"golang.org/x/sync"}}, // singleflight
 	"internal/hitbench":    {own: []string{"", "cache"}},             // a command that scripts/hits.sh measures
-	"internal/jpegdec":     {},
-	"internal/jpegenc":     {modules: []string{"golang.org/x/sys"}}, // whether there is AVX2
-	"internal/kernel":      {modules: []string{"golang.org/x/sys"}}, // what the processor can
+	"internal/jpegdec":     {modules: []string{"golang.org/x/sys"}},  // whether there is AVX2
+	"internal/jpegenc":     {modules: []string{"golang.org/x/sys"}},  // whether there is AVX2
+	"internal/kernel":      {modules: []string{"golang.org/x/sys"}},  // what the processor can
 	"internal/samples":     {},
 }
 

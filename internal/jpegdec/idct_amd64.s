@@ -350,22 +350,3 @@ TEXT ·idct4AVX2(SB), NOSPLIT, $0-32
 	VPEXTRD   $3, X0, (DX)(SI*1)
 	VZEROUPPER
 	RET
-
-// func cpuid(leaf, subleaf uint32) (a, b, c, d uint32)
-TEXT ·cpuid(SB), NOSPLIT, $0-24
-	MOVL leaf+0(FP), AX
-	MOVL subleaf+4(FP), CX
-	CPUID
-	MOVL AX, a+8(FP)
-	MOVL BX, b+12(FP)
-	MOVL CX, c+16(FP)
-	MOVL DX, d+20(FP)
-	RET
-
-// func xgetbv() (a, d uint32)
-TEXT ·xgetbv(SB), NOSPLIT, $0-8
-	XORL CX, CX
-	XGETBV
-	MOVL AX, a+0(FP)
-	MOVL DX, d+4(FP)
-	RET
