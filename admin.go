@@ -144,7 +144,7 @@ func (a *admin) submit(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	req.Cause = purge.ByAPI
-	job, err := a.h.submit(r.Context(), req, nil)
+	job, err := a.h.purges.Submit(r.Context(), req, nil)
 	if err != nil {
 		a.refuse(w, r, err)
 		return

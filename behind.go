@@ -150,10 +150,7 @@ func (h *Handler) negotiate(r *http.Request, req *parsed) (*picture, error) {
 		}
 		return p, p.replan(&next)
 	}
-	if p.thing, p.file, err = h.find(ctx, p.key); err == nil {
-		if p.thing != nil {
-			req.found(p)
-		}
+	if h.find(ctx, p) == nil {
 		return p, nil
 	}
 	p.better, p.atMost = &best, standInLifetime
@@ -278,12 +275,7 @@ func (b *behind) postpone(f *follower) {
 func (b *behind) decide(i instead, until time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for k := range b.verdicts {
-		if len(b.verdicts) < maxVerdicts {
-			break
-		}
-		delete(b.verdicts, k)
-	}
+	makeRoom(b.verdicts, maxVerdicts)
 	b.verdicts[i] = verdict{until}
 }
 

@@ -468,15 +468,10 @@ func (h *Handler) getOnce(ctx context.Context, p *picture) (err error) {
 		return nil
 	}
 	if p.key.Kind == cache.Original {
-		p.thing, err = h.original(ctx, p)
-	} else {
-		p.thing, p.file, err = h.find(ctx, p.key)
+		return h.original(ctx, p)
 	}
-	if p.thing != nil {
-		p.req.found(p)
-	}
-	if err == nil || p.key.Kind == cache.Original {
-		return err
+	if h.find(ctx, p) == nil {
+		return nil
 	}
 	if err := h.failures.recall(p.key.Sum); err != nil {
 		return err
@@ -493,13 +488,17 @@ func (p *picture) flight() string {
 	return p.key.Source + "\x00" + p.key.Image + "\x00" + string(p.key.Sum[:])
 }
 
-// find looks in the cache, for bytes or for the file that has them.
-func (h *Handler) find(ctx context.Context, k cache.Key) (*cache.Thing, *cache.File, error) {
+// find looks in the cache, for p's bytes or for the file that has them.
+func (h *Handler) find(ctx context.Context, p *picture) (err error) {
 	if f, ok := h.store.(cache.Finder); ok {
-		return f.Find(ctx, k)
+		p.thing, p.file, err = f.Find(ctx, p.key)
+	} else {
+		p.thing, err = h.store.Get(ctx, p.key)
 	}
-	th, err := h.store.Get(ctx, k)
-	return th, nil, err
+	if p.thing != nil {
+		p.req.found(p)
+	}
+	return err
 }
 
 // errInputsChanged says that an original had to be fetched again, and is another now.
@@ -525,13 +524,15 @@ func (h *Handler) bodies(ctx context.Context, p *picture) ([]resize.Input, error
 	return bodies, nil
 }
 
-// original gives an original's own bytes.
-func (h *Handler) original(ctx context.Context, p *picture) (*cache.Thing, error) {
+// original finds an original's own bytes.
+func (h *Handler) original(ctx context.Context, p *picture) error {
 	bodies, err := h.bodies(ctx, p)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return newThing(p, p.inputs[0].now.Entry.Header.Get("Content-Type"), bodies[0].Bytes), nil
+	p.thing = newThing(p, p.inputs[0].now.Entry.Header.Get("Content-Type"), bodies[0].Bytes)
+	p.req.found(p)
+	return nil
 }
 
 // make makes a derivative and stores it.
@@ -582,39 +583,32 @@ func newThing(p *picture, contentType string, body []byte) *cache.Thing {
 // ever made of that image. When Purge returns, the purge is in force and durable; the job tells of the rest,
 // and rec, err := job.Wait(ctx) waits for it. An error means that the purge was refused, and why.
 func (h *Handler) Purge(ctx context.Context, paths []string, o *purge.Options) (*purge.Job, error) {
-	if o == nil {
-		o = new(purge.Options)
-	}
-	return h.submit(ctx, purge.Request{Scope: purge.Original, Paths: paths, Source: o.Source, Mode: o.Mode, Tenant: o.Tenant}, o.OnStatus)
+	return h.submit(ctx, purge.Request{Scope: purge.Original, Paths: paths}, o)
 }
 
 // PurgeFolders invalidates all images in folders, at any depth, in a time that does not depend on how many there are. Each
 // folder is /source/folder/, as [purge.CleanFolder] has it. See [Handler.Purge].
 func (h *Handler) PurgeFolders(ctx context.Context, folders []string, o *purge.Options) (*purge.Job, error) {
-	if o == nil {
-		o = new(purge.Options)
-	}
-	return h.submit(ctx, purge.Request{Scope: purge.Prefix, Paths: folders, Source: o.Source, Mode: o.Mode, Tenant: o.Tenant}, o.OnStatus)
+	return h.submit(ctx, purge.Request{Scope: purge.Prefix, Paths: folders}, o)
 }
 
 // PurgeTags invalidates all images that their origin has given one of the tags, in any of the fields of [cache.TagsOf], in a
 // time that does not depend on how many there are. See [Handler.Purge].
 func (h *Handler) PurgeTags(ctx context.Context, tags []string, o *purge.Options) (*purge.Job, error) {
-	if o == nil {
-		o = new(purge.Options)
-	}
-	return h.submit(ctx, purge.Request{Scope: purge.Tag, Tags: tags, Source: o.Source, Mode: o.Mode, Tenant: o.Tenant}, o.OnStatus)
+	return h.submit(ctx, purge.Request{Scope: purge.Tag, Tags: tags}, o)
 }
 
 // PurgeAll invalidates everything, or everything of one source if o says so, in a time that does not
 // depend on how much that is. See [Handler.Purge].
 func (h *Handler) PurgeAll(ctx context.Context, o *purge.Options) (*purge.Job, error) {
+	return h.submit(ctx, purge.Request{Scope: purge.All}, o)
+}
+
+// submit makes the purge r, with what o says beside.
+func (h *Handler) submit(ctx context.Context, r purge.Request, o *purge.Options) (*purge.Job, error) {
 	if o == nil {
 		o = new(purge.Options)
 	}
-	return h.submit(ctx, purge.Request{Scope: purge.All, Source: o.Source, Mode: o.Mode, Tenant: o.Tenant}, o.OnStatus)
-}
-
-func (h *Handler) submit(ctx context.Context, r purge.Request, onStatus func(purge.Event)) (*purge.Job, error) {
-	return h.purges.Submit(ctx, r, onStatus)
+	r.Source, r.Mode, r.Tenant = o.Source, o.Mode, o.Tenant
+	return h.purges.Submit(ctx, r, o.OnStatus)
 }

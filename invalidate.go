@@ -188,16 +188,9 @@ func (t *target) PurgePath(ctx context.Context, path string, mode purge.Mode) (p
 	default:
 		return purge.PathResult{Outcome: purge.Absent}, nil
 	}
-	now, err := s.cache.Refresh(ctx, image, "")
+	now, err := refresh(ctx, s, image, "", mode)
 	if err != nil {
 		return purge.PathResult{}, err
-	}
-	if now.How == cache.StaleHit && now.Entry.Marked() {
-		return purge.PathResult{}, errors.New("the origin fails, and what there was is served on")
-	}
-	if mode == purge.Stale && !now.Alive() {
-		// What the origin said was not kept, and what was before is served until the origin is asked again.
-		return purge.PathResult{}, errors.New("another purge came between")
 	}
 	outcome := purge.Changed
 	switch e := now.Entry; {
@@ -236,17 +229,26 @@ func (t *target) refreshVersions(ctx context.Context, s *source, image string, m
 		if mode != purge.Stale || !known.Marked() {
 			continue
 		}
-		now, err := s.cache.Refresh(ctx, image, v)
-		switch {
-		case err != nil:
+		if _, err := refresh(ctx, s, image, v, mode); err != nil {
 			return any, err
-		case now.How == cache.StaleHit && now.Entry.Marked():
-			return any, errors.New("the origin fails, and what there was is served on")
-		case !now.Alive():
-			return any, errors.New("another purge came between")
 		}
 	}
 	return any, nil
+}
+
+// refresh asks the origin about an image that a purge in mode has marked. That what was marked would be served on is an error.
+func refresh(ctx context.Context, s *source, image, version string, mode purge.Mode) (*cache.Result, error) {
+	now, err := s.cache.Refresh(ctx, image, version)
+	switch {
+	case err != nil:
+		return nil, err
+	case now.How == cache.StaleHit && now.Entry.Marked():
+		return nil, errors.New("the origin fails, and what there was is served on")
+	case mode == purge.Stale && !now.Alive():
+		// What the origin said was not kept, and what was before is served until the origin is asked again.
+		return nil, errors.New("another purge came between")
+	}
+	return now, nil
 }
 
 // PurgeAll implements [purge.Target].

@@ -30,13 +30,18 @@ func newFailures() *failures { return &failures{known: make(map[cache.Digest]fai
 func (f *failures) remember(key cache.Digest, err *httpError) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for k := range f.known {
-		if len(f.known) < maxFailures {
+	makeRoom(f.known, maxFailures)
+	f.known[key] = failure{err, time.Now().Add(err.lifetime)}
+}
+
+// makeRoom drops entries of m, whichever, until one more makes no more than most.
+func makeRoom[K comparable, V any](m map[K]V, most int) {
+	for k := range m {
+		if len(m) < most {
 			break
 		}
-		delete(f.known, k)
+		delete(m, k)
 	}
-	f.known[key] = failure{err, time.Now().Add(err.lifetime)}
 }
 
 // recall returns the error of a picture that could not be made lately, with what is left of its life.

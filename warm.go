@@ -5,7 +5,6 @@ import (
 	"context"
 	"slices"
 	"sync"
-	"sync/atomic"
 
 	"github.com/imagecdn/imagecdn/resize"
 )
@@ -20,7 +19,6 @@ type warmer struct {
 	ctx   context.Context
 	stop  context.CancelFunc
 	done  sync.WaitGroup
-	made  atomic.Int64
 }
 
 // maxWarming is how many images may wait to be warmed; those beyond are made as they are asked for.
@@ -97,9 +95,6 @@ func (w *warmer) make(req *parsed) bool {
 	}
 	if p != nil && p.file != nil {
 		p.file.Close()
-	}
-	if err == nil && p.made {
-		w.made.Add(1)
 	}
 	// An image that fails is nothing to make more pictures of; who asks for it is told why.
 	return err == nil

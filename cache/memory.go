@@ -175,11 +175,7 @@ func (m *Memory) Remove(_ context.Context, source, image string) (Removed, error
 
 // drop implements [dropper].
 func (m *Memory) drop(source, image string) {
-	m.open.RLock()
-	defer m.open.RUnlock()
-	if !m.closed {
-		m.remove(imageKey{source, image}, new(Removed))
-	}
+	_, _ = m.Remove(context.Background(), source, image) // which does not fail
 }
 
 // List implements [Lister].

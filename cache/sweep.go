@@ -93,7 +93,7 @@ func (w *sweep) visit(source, image string, names []ListedName) error {
 }
 
 func (w *sweep) fell(source, image string, e *Entry) error {
-	if _, err := w.t.purge(source, image, Delete, e); err != nil {
+	if err := w.t.purge(source, image, Delete, e); err != nil {
 		return err
 	}
 	return w.free(source, image)
@@ -109,10 +109,7 @@ func (w *sweep) free(source, image string) error {
 	if err != nil {
 		w.t.freeLater(source, image)
 	}
-	w.removed.Originals += r.Originals
-	w.removed.Derivatives += r.Derivatives
-	w.removed.Composites += r.Composites
-	w.removed.Bytes += r.Bytes
+	w.removed.plus(r)
 	return err
 }
 

@@ -410,17 +410,16 @@ func (sh *shard) evict(most int, keep imageKey, version string) {
 // the Keeper durably. An error means that the Keeper could not promise it; memory has forgotten all the
 // same.
 func (t *Table) Purge(source, image string, mode Mode) error {
-	_, err := t.purge(source, image, mode, nil)
-	return err
+	return t.purge(source, image, mode, nil)
 }
 
-// purge is Purge, of an image that has the entry only, where that is not nil. It reports whether it did.
-func (t *Table) purge(source, image string, mode Mode, only *Entry) (bool, error) {
+// purge is Purge, of an image that has the entry only, where that is not nil.
+func (t *Table) purge(source, image string, mode Mode, only *Entry) error {
 	keep, did := t.purgeMemory(source, image, mode, only)
 	if !did {
-		return false, nil
+		return nil
 	}
-	return true, keep()
+	return keep()
 }
 
 // purgeMemory is the part of purge that does no I/O. keep is the rest, and must be called.
