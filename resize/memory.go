@@ -65,8 +65,8 @@ func (r *Renderer) decodeBytes(in *input, n need) int64 {
 		// The entropy-coded data is copied without its stuffing. A progressive picture has its coefficients in memory, two
 		// bytes each, and eight bytes for each block of 64.
 		bytes += int64(len(in.Bytes))
-		if h, err := readJPEG(in.Bytes); err == nil && h.progressive {
-			samples := int64(in.info.Width) * int64(in.info.Height) * int64(h.samples) / 4
+		if in.jpeg.progressive {
+			samples := int64(in.info.Width) * int64(in.info.Height) * int64(in.jpeg.samples) / 4
 			bytes += samples*2/int64(n.denom*n.denom) + samples/8
 		}
 	}
@@ -76,7 +76,7 @@ func (r *Renderer) decodeBytes(in *input, n need) int64 {
 // pixelBytes is the memory of the pixels that decoding in for n brings, and of what they are made from.
 func (r *Renderer) pixelBytes(in *input, n need) int64 {
 	if in.info.Format == JPEG {
-		h, _ := readJPEG(in.Bytes)
+		h := &in.jpeg
 		px := int64(n.region.Dx()/n.denom+16) * int64(n.region.Dy()/n.denom+16)
 		bytes := px * int64(h.samples) / 4
 		if h.samples == 16 || h.components == 4 { // may be RGB or CMYK, which RGBA is made of

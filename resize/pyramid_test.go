@@ -320,7 +320,8 @@ func TestLargerWhileDecoding(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in := &input{Input: shared("rocket", data)[0], info: info}
+	known := newInput(shared("rocket", data)[0], info)
+	in := &known
 	get := func(denom int) chan *pyramid {
 		got := make(chan *pyramid, 1)
 		go func() {

@@ -172,7 +172,7 @@ func (r *Renderer) prepare(p Plan, inputs []Input) (*job, error) {
 	if err := j.sizeFits(frames); err != nil {
 		return nil, err
 	}
-	j.inputs = append(j.inputs, input{Input: inputs[0], info: info})
+	j.inputs = append(j.inputs, newInput(inputs[0], info))
 	for i, in := range inputs[1:] {
 		info, err := Probe(in.Bytes)
 		if err == nil {
@@ -181,7 +181,7 @@ func (r *Renderer) prepare(p Plan, inputs []Input) (*job, error) {
 		if err != nil {
 			return nil, fmt.Errorf("mark %d: %w", i+1, err)
 		}
-		j.inputs = append(j.inputs, input{Input: in, info: info})
+		j.inputs = append(j.inputs, newInput(in, info))
 	}
 	return j, nil
 }

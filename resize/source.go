@@ -62,8 +62,17 @@ func (s span) touches(n, size int) (lo, hi int) {
 type input struct {
 	Input
 	info    Info
-	pyramid *pyramid // pinned; nil where the job decodes for itself
+	jpeg    jpegHeader // of a JPEG
+	pyramid *pyramid   // pinned; nil where the job decodes for itself
 	src     source
+}
+
+func newInput(in Input, info Info) input {
+	x := input{Input: in, info: info}
+	if info.Format == JPEG {
+		x.jpeg, _ = readJPEG(in.Bytes) // as Probe has read it
+	}
+	return x
 }
 
 func (in *input) bounds() image.Rectangle { return image.Rect(0, 0, in.info.Width, in.info.Height) }
