@@ -58,7 +58,7 @@ func (f *fakeAVIF) register(t *testing.T) {
 	})
 }
 
-func (f *fakeAVIF) encode(_ context.Context, w io.Writer, m image.Image, _ int) error {
+func (f *fakeAVIF) encode(_ context.Context, w io.Writer, m image.Image, _ resize.EncodeOptions) error {
 	f.begun.Add(1)
 	f.most.Store(max(f.most.Load(), f.now.Add(1)))
 	defer f.now.Add(-1)

@@ -35,9 +35,9 @@ type Codec struct {
 	Decode func(ctx context.Context, data []byte, o DecodeOptions) (image.Image, error)
 
 	// Encode writes m as *image.Gray, as *image.RGBA without transparency, or as *image.NRGBA (and, for
-	// JPEG alone, as *image.YCbCr), at quality 1 to 100. When ctx is done it returns ctx's cause as soon as it
+	// JPEG alone, as *image.YCbCr), as o says. When ctx is done it returns ctx's cause as soon as it
 	// can; w's Write gives that cause, too. Nil means that the format is read only.
-	Encode func(ctx context.Context, w io.Writer, m image.Image, quality int) error
+	Encode func(ctx context.Context, w io.Writer, m image.Image, o EncodeOptions) error
 
 	// MaxSide is the largest width or height that Encode takes. Zero means that Renderer.MaxSize decides.
 	MaxSide int
@@ -60,6 +60,12 @@ type DecodeOptions struct {
 
 	// Alloc gives memory for samples, which is used again once nobody uses the picture.
 	Alloc func(n int) []byte
+}
+
+// EncodeOptions say how a Codec writes. What its format has no word for it ignores.
+type EncodeOptions struct {
+	// Quality is 1 to 100, for formats that lose something.
+	Quality int
 }
 
 // Info is what the header of a picture says.

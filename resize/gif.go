@@ -21,7 +21,7 @@ func init() {
 		},
 		Probe:  probeGIF,
 		Decode: decodeGIF,
-		Encode: func(_ context.Context, w io.Writer, m image.Image, _ int) error {
+		Encode: func(_ context.Context, w io.Writer, m image.Image, _ EncodeOptions) error {
 			px, _ := rgb(m)
 			p := quantize(px)
 			return gif.EncodeAll(w, &gif.GIF{Image: []*image.Paletted{p}, Delay: []int{0}})

@@ -175,6 +175,6 @@ func decodeJPEG(ctx context.Context, data []byte, o DecodeOptions) (image.Image,
 	return m, err
 }
 
-func encodeJPEG(ctx context.Context, w io.Writer, m image.Image, quality int) error {
-	return jpegenc.Encode(ctx, w, m, &jpegenc.Options{Quality: quality})
+func encodeJPEG(ctx context.Context, w io.Writer, m image.Image, o EncodeOptions) error {
+	return jpegenc.Encode(ctx, w, m, &jpegenc.Options{Quality: o.Quality})
 }

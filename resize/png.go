@@ -75,7 +75,7 @@ func (p *pngPool) Get() *png.EncoderBuffer {
 
 func (p *pngPool) Put(b *png.EncoderBuffer) { p.pool.Put(b) }
 
-func encodePNG(_ context.Context, w io.Writer, m image.Image, _ int) error {
+func encodePNG(_ context.Context, w io.Writer, m image.Image, _ EncodeOptions) error {
 	e := png.Encoder{BufferPool: &pngBuffers}
 	switch m.(type) {
 	case *image.RGBA, *image.NRGBA:

@@ -442,12 +442,12 @@ func (j *job) encode(ctx context.Context, m image.Image) (*Picture, error) {
 			to = codecFor(JPEG)
 		}
 	}
-	quality := j.plan.Quality
-	if quality == 0 {
-		quality = 75
+	o := EncodeOptions{Quality: j.plan.Quality}
+	if o.Quality == 0 {
+		o.Quality = 75
 	}
 	out := writer{ctx: ctx}
-	if err := guard(string(to.Format), func() error { return to.Encode(ctx, &out, m, quality) }); err != nil {
+	if err := guard(string(to.Format), func() error { return to.Encode(ctx, &out, m, o) }); err != nil {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}

@@ -193,14 +193,14 @@ func fullRange(m *image.YCbCr) {
 	}
 }
 
-func encodeWebP(_ context.Context, w io.Writer, m image.Image, quality int) error {
+func encodeWebP(_ context.Context, w io.Writer, m image.Image, o EncodeOptions) error {
 	px, solid := rgb(m)
 	px = packed(px)
-	o := webpenc.Options{Quality: quality, Method: webpenc.DefaultMethod}
+	opts := webpenc.Options{Quality: o.Quality, Method: webpenc.DefaultMethod}
 	if solid {
-		return webpenc.Encode(w, &image.RGBA{Pix: px.Pix, Stride: px.Stride, Rect: px.Rect}, o)
+		return webpenc.Encode(w, &image.RGBA{Pix: px.Pix, Stride: px.Stride, Rect: px.Rect}, opts)
 	}
-	return webpenc.Encode(w, px, o)
+	return webpenc.Encode(w, px, opts)
 }
 
 // packed gives m with no bytes between its rows, which is all that the encoder takes.

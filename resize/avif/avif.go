@@ -77,14 +77,14 @@ func match(b []byte) bool {
 	return false
 }
 
-func encode(_ context.Context, w io.Writer, m image.Image, quality int) error {
+func encode(_ context.Context, w io.Writer, m image.Image, o resize.EncodeOptions) error {
 	rgba, ok := m.(*image.RGBA)
 	if !ok || rgba.Stride != 4*rgba.Rect.Dx() {
 		// The encoder wants colours weighted by alpha and no bytes between rows.
 		rgba = image.NewRGBA(m.Bounds())
 		draw.Draw(rgba, rgba.Rect, m, m.Bounds().Min, draw.Src)
 	}
-	quality = ofAVIF(quality)
+	quality := ofAVIF(o.Quality)
 	return avif.Encode(w, rgba, avif.Options{
 		Quality: quality, QualityAlpha: quality, Speed: speed(), ChromaSubsampling: image.YCbCrSubsampleRatio420,
 	})
