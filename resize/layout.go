@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"image"
 	"math"
+	"slices"
 )
 
 // A layout is a Plan worked out for an original of a known size: all of the geometry, no pixels.
@@ -199,64 +200,100 @@ func rectSide(at, size float64, align Align, n int) (span, bool) {
 	return span{at: lo, size: hi - lo, lo: int(lo), hi: int(hi)}, true
 }
 
+// A checker keeps the first thing that is wrong with a plan.
+type checker struct{ err error }
+
+// within notes where v is not between lo and hi, NaN included.
+func (c *checker) within(name string, v, lo, hi float64) {
+	if c.err == nil && !(v >= lo && v <= hi) {
+		c.err = fmt.Errorf("%w: %s is %v, of %v to %v", ErrPlan, name, v, lo, hi)
+	}
+}
+
 // check reports what no picture could be made of, whatever the original.
 func (p Plan) check() error {
-	bad := func(name string, v any) error { return fmt.Errorf("%w: %s is %v", ErrPlan, name, v) }
-	for _, f := range []struct {
-		name string
-		v    float64
-	}{{"Width", p.Width}, {"Height", p.Height}, {"DPR", p.DPR}, {"Aspect", p.Aspect}} {
-		if !(f.v >= 0 && f.v <= 1e6) { // NaN too
-			return bad(f.name, f.v)
-		}
+	c := &checker{}
+	c.within("Width", p.Width, 0, 1e6)
+	c.within("Height", p.Height, 0, 1e6)
+	c.within("MinWidth", float64(p.MinWidth), 0, 1e6)
+	c.within("MinHeight", float64(p.MinHeight), 0, 1e6)
+	c.within("MaxWidth", float64(p.MaxWidth), 0, 1e6)
+	c.within("MaxHeight", float64(p.MaxHeight), 0, 1e6)
+	c.within("DPR", p.DPR, 0, 1e6)
+	if p.Aspect != 0 {
+		c.within("Aspect", p.Aspect, 1e-4, 1e6)
 	}
-	if !(p.Rotate >= 0 && p.Rotate < 360) {
-		return bad("Rotate", p.Rotate)
+	c.within("Rotate", p.Rotate, 0, math.Nextafter(360, 0))
+	c.within("Fit", float64(p.Fit), 0, float64(FaceArea))
+	c.within("Orient", float64(p.Orient), 0, 8)
+	c.within("Flip", float64(p.Flip), 0, float64(Both))
+	c.within("Quality", float64(p.Quality), 0, 100)
+	for _, v := range p.Crop {
+		c.within("Crop", float64(v), float64(Top), float64(Faces))
 	}
-	if p.Aspect > 0 && p.Aspect < 1e-4 {
-		return bad("Aspect", p.Aspect)
+	if f := p.Focal; f != nil {
+		c.within("Focal.X", f.X, math.Inf(-1), math.Inf(1))
+		c.within("Focal.Y", f.Y, math.Inf(-1), math.Inf(1))
 	}
-	if p.Fit > Scale {
-		return bad("Fit", p.Fit)
+	if p.Zoom != 0 {
+		c.within("Zoom", p.Zoom, 1, 100)
 	}
-	if p.Orient < 0 || p.Orient > 8 {
-		return bad("Orient", p.Orient)
-	}
-	if p.Flip > Both {
-		return bad("Flip", p.Flip)
-	}
-	if p.Quality < 0 || p.Quality > 100 {
-		return bad("Quality", p.Quality)
-	}
-	for _, c := range p.Crop {
-		if c < Top || c > Entropy {
-			return bad("Crop", c)
-		}
-	}
-	if f := p.Focal; f != nil && (math.IsNaN(f.X) || math.IsNaN(f.Y)) {
-		return bad("Focal", *f)
+	c.within("Face", float64(p.Face), 0, 1e6)
+	if p.FacePad != 0 {
+		c.within("FacePad", p.FacePad, 1, 10)
 	}
 	if r := p.Rect; r != nil {
 		for _, v := range []float64{r.X, r.Y, r.W, r.H} {
-			if !(v >= 0 && v <= 1e6) {
-				return bad("Rect", *r)
-			}
+			c.within("Rect", v, 0, 1e6)
 		}
-		if r.XAlign > Far || r.YAlign > Far {
-			return bad("Rect", *r)
+		c.within("Rect.XAlign", float64(r.XAlign), 0, float64(Far))
+		c.within("Rect.YAlign", float64(r.YAlign), 0, float64(Far))
+	}
+	c.within("FaceBlur", p.FaceBlur, 0, 2000)
+	c.within("FacePixelate", float64(p.FacePixelate), 0, 100)
+	p.Trim.check(c)
+	p.Adjust.check(c)
+	p.Stylize.check(c)
+	p.Fill.check(c)
+	p.Pad.check("Pad", c)
+	p.Border.check(c)
+	p.Mask.check(c)
+	p.Grid.check(c)
+	p.Blend.check(c)
+	for i := range p.Marks {
+		p.Marks[i].check(c)
+	}
+	p.Text.check(c)
+	p.Encoding.check(c)
+	if missing := p.missing(); c.err == nil && missing != "" {
+		c.err = fmt.Errorf("%w: %s is not supported yet", ErrPlan, missing)
+	}
+	return c.err
+}
+
+// missing names what p asks for and nothing here does yet: it is refused rather than left out.
+func (p Plan) missing() string {
+	for _, f := range []struct {
+		name  string
+		asked bool
+	}{
+		{"MinWidth", p.MinWidth != 0}, {"MinHeight", p.MinHeight != 0}, {"MaxWidth", p.MaxWidth != 0}, {"MaxHeight", p.MaxHeight != 0},
+		{"Fit FaceArea", p.Fit == FaceArea}, {"Crop Edges", slices.Contains(p.Crop, Edges)}, {"Crop Faces", slices.Contains(p.Crop, Faces)},
+		{"Zoom", p.Zoom != 0}, {"Crosshairs", p.Crosshairs}, {"Face", p.Face != 0}, {"FacePad", p.FacePad != 0},
+		{"Trim", p.Trim != nil}, {"Pivot", p.Pivot}, {"FaceBlur", p.FaceBlur != 0}, {"FacePixelate", p.FacePixelate != 0},
+		{"Adjust", p.Adjust != Adjust{}}, {"Stylize", p.Stylize != Stylize{}}, {"Fill", p.Fill != nil}, {"Pad", p.Pad != Insets{}},
+		{"Border", p.Border != nil}, {"Mask", p.Mask != nil}, {"Grid", p.Grid != nil}, {"Blend", p.Blend != nil},
+		{"Text", p.Text != nil}, {"Encoding", p.Encoding != Encoding{}},
+	} {
+		if f.asked {
+			return f.name
 		}
 	}
 	for _, m := range p.Marks {
-		switch {
-		case m.XAlign > Far || m.YAlign > Far:
-			return bad("Mark's align", m)
-		case !(m.Width >= 0 && m.Width <= 1e6):
-			return bad("Mark's Width", m.Width)
-		case m.Alpha < 0 || m.Alpha > 100:
-			return bad("Mark's Alpha", m.Alpha)
-		case m.Pad != nil && (*m.Pad < 0 || *m.Pad > 1e6):
-			return bad("Mark's Pad", *m.Pad)
+		m.XAlign, m.YAlign, m.Width, m.Alpha, m.Pad = 0, 0, 0, 0, nil
+		if m != (Mark{}) {
+			return "what a Mark asks for beyond its place, width, opacity and pad"
 		}
 	}
-	return nil
+	return ""
 }

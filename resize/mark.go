@@ -7,6 +7,82 @@ import (
 	"math"
 )
 
+// A Mark is a picture drawn over another: a watermark.
+type Mark struct {
+	// Text is what is drawn. Nil means an input.
+	Text *Text
+
+	// XAlign and YAlign place it. The zero value is Far: bottom right, as imgix has it.
+	XAlign, YAlign Align
+
+	// Width and Height are its box: pixels of the output when above 1, a fraction of the output's size when in
+	// (0, 1]. Zero for both keeps its own size, made smaller if it would not fit; zero for one follows from the other.
+	Width, Height float64
+
+	// Scale is its width as a percentage of the output's, 1 to 100, instead of Width and Height. Zero: not asked for.
+	Scale int
+
+	// Fit says how it is mapped into its box: Clip, Cover, Fill, Max or Scale.
+	Fit Fit
+
+	// Rotate turns it clockwise around its middle, in degrees [0, 360). What it takes in grows with it.
+	Rotate float64
+
+	// Tile repeats it over all of the picture, Pad apart.
+	Tile bool
+
+	// Alpha is its opacity in percent, 1 to 100. Zero means 100.
+	Alpha int
+
+	// Pad is its distance from the edges in pixels. Nil means 5.
+	Pad *int
+
+	// X and Y are its top left corner in pixels, instead of XAlign, YAlign and Pad. Nil: not asked for.
+	X, Y *int
+
+	// MinWidth and MinHeight are the smallest output, in pixels, that it is drawn on.
+	MinWidth, MinHeight int
+}
+
+func (mk *Mark) form(f *form) {
+	f.word("mark;")
+	mk.Text.form(f)
+	f.num("xa", float64(mk.XAlign))
+	f.num("ya", float64(mk.YAlign))
+	f.num("w", mk.Width)
+	f.num("h", mk.Height)
+	f.num("scale", float64(mk.Scale))
+	f.num("fit", float64(mk.Fit))
+	f.num("rot", mk.Rotate)
+	f.flag("tile", mk.Tile)
+	f.num("a", float64(mk.Alpha))
+	f.pointer("pad", mk.Pad)
+	f.pointer("x", mk.X)
+	f.pointer("y", mk.Y)
+	f.num("minw", float64(mk.MinWidth))
+	f.num("minh", float64(mk.MinHeight))
+	f.word("end;")
+}
+
+func (mk *Mark) check(c *checker) {
+	mk.Text.check(c)
+	c.within("Mark.XAlign", float64(mk.XAlign), 0, float64(Far))
+	c.within("Mark.YAlign", float64(mk.YAlign), 0, float64(Far))
+	c.within("Mark.Width", mk.Width, 0, 1e6)
+	c.within("Mark.Height", mk.Height, 0, 1e6)
+	c.within("Mark.Scale", float64(mk.Scale), 0, 100)
+	c.within("Mark.Fit", float64(mk.Fit), 0, float64(Scale))
+	c.within("Mark.Rotate", mk.Rotate, 0, 360)
+	c.within("Mark.Alpha", float64(mk.Alpha), 0, 100)
+	for _, v := range []*int{mk.Pad, mk.X, mk.Y} {
+		if v != nil {
+			c.within("Mark.Pad, X or Y", float64(*v), 0, 1e6)
+		}
+	}
+	c.within("Mark.MinWidth", float64(mk.MinWidth), 0, 1e6)
+	c.within("Mark.MinHeight", float64(mk.MinHeight), 0, 1e6)
+}
+
 // A placedMark is a Mark at its size and place.
 type placedMark struct {
 	m     *image.NRGBA

@@ -8,8 +8,9 @@ import (
 // A Plan says what picture to make from an original. It knows nothing of the original: one Plan
 // can be applied to many. The zero Plan re-encodes the original at its own size in its own format.
 //
-// Steps run in this order, whatever order a URL had: orientation (Orient, else EXIF), Flip,
-// Rect, size (Width, Height, Aspect, DPR, Fit, Crop), Rotate, Marks, Background, encoding.
+// Steps run in this order, whatever order a URL had: orientation (Orient, else EXIF), Flip, Trim,
+// Rect, size (Width, Height, Aspect, DPR, Fit, Crop, Fill), FaceBlur and FacePixelate, Adjust, Stylize, Rotate, Blend, Mask,
+// Pad and Border, Marks, Text, Background or Grid, encoding.
 //
 // A Plan is a value: it is not changed by rendering and may be shared between goroutines.
 type Plan struct {
@@ -17,7 +18,12 @@ type Plan struct {
 	// in (0, 1] is a fraction of the source's own size, after Orient and Rect. Zero: not asked for.
 	Width, Height float64
 
-	// DPR multiplies a Width and Height given in pixels. Zero means 1.
+	// MinWidth, MinHeight, MaxWidth and MaxHeight bound the output with Fit Cover, in pixels before DPR: a side that
+	// Width, Height and Aspect leave outside is moved to the bound, and the other side keeps what it is. Zero: not asked for.
+	MinWidth, MinHeight, MaxWidth, MaxHeight int
+
+	// DPR multiplies a Width and Height given in pixels, and all lengths in pixels that follow: of Pad, Border, Mask, Marks,
+	// Blend and Text. Zero means 1.
 	DPR float64
 
 	// Fit says how the source is mapped into the box. The zero value is Clip.
@@ -33,6 +39,21 @@ type Plan struct {
 	// Focal is the point to keep near the centre where Crop has FocalPoint. Nil means the centre.
 	Focal *Point
 
+	// Zoom enlarges what is around Focal, 1 to 100, where Crop has FocalPoint. Zero means 1.
+	Zoom float64
+
+	// Crosshairs draws where Focal is.
+	Crosshairs bool
+
+	// Face is which face Fit FaceArea shows, counted from 1 by size. Zero means all of them.
+	Face int
+
+	// FacePad is how much wider than the faces, 1 to 10, what Fit FaceArea shows is. Zero means 1.
+	FacePad float64
+
+	// Trim cuts a uniform edge off the upright source, before Rect. Nil: nothing is cut off.
+	Trim *Trim
+
 	// Rect is cut out of the upright source before anything is resized. Nil: the whole source.
 	Rect *Rect
 
@@ -45,12 +66,39 @@ type Plan struct {
 	// square: Orient is what turns picture and frame together.
 	Rotate float64
 
+	// Pivot turns the picture without zooming it: the frame grows, and its corners are filled with Background.
+	Pivot bool
+
 	// Flip mirrors the upright source.
 	Flip Flip
+
+	// FaceBlur and FacePixelate make the faces that are found unrecognizable: 0 to 100, as Stylize.Blur and Pixelate. They need
+	// Renderer.Faces.
+	FaceBlur     float64
+	FacePixelate int
+
+	// Adjust changes colours, and Stylize makes effects. The zero values change nothing.
+	Adjust  Adjust
+	Stylize Stylize
+
+	// Fill says what pads with the fits Fill and FillMax. Nil means Background.
+	Fill *Padding
+
+	// Pad widens the frame, in pixels, with Background.
+	Pad Insets
+
+	// Border is drawn around the picture, within its frame. Nil: none.
+	Border *Border
+
+	// Mask makes what is outside of a shape transparent. Nil: none.
+	Mask *Mask
 
 	// Background fills what is transparent where the output has no alpha, and what Fill and FillMax
 	// pad. Nil means white there, and leaves transparency alone where the output holds it.
 	Background *color.NRGBA
+
+	// Grid is a checkerboard under what is transparent, in place of Background. Nil: none.
+	Grid *Grid
 
 	// Format of the output. The zero value, SameFormat, is the original's own, or PNG where that
 	// cannot be written (BMP).
@@ -59,8 +107,50 @@ type Plan struct {
 	// Quality of lossy formats, 1 to 100. Zero means 75.
 	Quality int
 
-	// Marks are drawn over the picture in order. Mark i is the original's input i+1.
+	// Encoding is what else an encoder is told.
+	Encoding Encoding
+
+	// Blend is laid over all of the picture. Nil: none.
+	Blend *Blend
+
+	// Marks are drawn over the picture in order.
 	Marks []Mark
+
+	// Text is drawn over the picture. It needs Renderer.Text. Nil: none.
+	Text *Text
+}
+
+// Inputs is how many pictures p is made of: the original, then that of Mask, that of Blend, and those of Marks, where they have
+// one.
+func (p Plan) Inputs() int {
+	n := 1
+	if p.Mask != nil && p.Mask.Shape == PictureMask {
+		n++
+	}
+	if p.Blend != nil && p.Blend.Color == nil {
+		n++
+	}
+	for i := range p.Marks {
+		if p.Marks[i].Text == nil {
+			n++
+		}
+	}
+	return n
+}
+
+// inputName says for errors what input i is, from 1 on.
+func (p Plan) inputName(i int) string {
+	if p.Mask != nil && p.Mask.Shape == PictureMask {
+		if i--; i == 0 {
+			return "the mask"
+		}
+	}
+	if p.Blend != nil && p.Blend.Color == nil {
+		if i--; i == 0 {
+			return "the blend"
+		}
+	}
+	return "mark " + strconv.Itoa(i)
 }
 
 // A Point is a place in a picture, in fractions of its width and height from the top left.
@@ -89,14 +179,15 @@ const (
 type Fit uint8
 
 const (
-	Clip    Fit = iota // inside the box, aspect ratio kept, enlarging if need be
-	Cover              // fills the box, cut by Crop ("crop" in URLs)
-	Clamp              // inside the box, the rest filled by extending the edge pixels
-	Fill               // inside the box, the rest filled with Background, enlarging
-	FillMax            // like Fill, never enlarging
-	Max                // like Clip, never enlarging
-	Min                // cut to the box's aspect ratio, never enlarging
-	Scale              // stretched to the box, aspect ratio not kept
+	Clip     Fit = iota // inside the box, aspect ratio kept, enlarging if need be
+	Cover               // fills the box, cut by Crop ("crop" in URLs)
+	Clamp               // inside the box, the rest filled by extending the edge pixels
+	Fill                // inside the box, the rest filled with Background, enlarging
+	FillMax             // like Fill, never enlarging
+	Max                 // like Clip, never enlarging
+	Min                 // cut to the box's aspect ratio, never enlarging
+	Scale               // stretched to the box, aspect ratio not kept
+	FaceArea            // the faces, filling the box; with none, as Cover, or as Fill where Plan.Fill is set
 )
 
 // Crop is one preference of where to cut.
@@ -109,7 +200,9 @@ const (
 	Right
 	Center
 	FocalPoint
-	Entropy
+	Entropy // where neighbouring pixels differ most
+	Edges   // where there are most edges
+	Faces   // around the faces; passed over where there are none
 )
 
 // Flip mirrors a picture.
@@ -137,90 +230,119 @@ const (
 	AVIF       Format = "avif"   // with package resize/avif
 )
 
-// A Mark is a picture drawn over another: a watermark.
-type Mark struct {
-	// XAlign and YAlign place it. The zero value is Far: bottom right, as imgix has it.
-	XAlign, YAlign Align
-
-	// Width is its size: pixels of the output when above 1, a fraction of the output's width when in
-	// (0, 1]. Zero keeps its own size, made smaller if it would not fit.
-	Width float64
-
-	// Alpha is its opacity in percent, 1 to 100. Zero means 100.
-	Alpha int
-
-	// Pad is its distance from the edges in pixels. Nil means 5.
-	Pad *int
-}
-
 // String gives the canonical form of p: equal plans have equal strings, plans that differ have
 // different ones. It is what derivative keys are computed from.
 func (p Plan) String() string { return string(p.Append(nil)) }
 
 // Append appends p's canonical form to b.
 func (p Plan) Append(b []byte) []byte {
-	num := func(name string, v float64) {
-		if v != 0 {
-			b = append(b, name...)
-			b = append(b, '=')
-			if n := int64(v); float64(n) == v && -1e15 < v && v < 1e15 {
-				b = strconv.AppendInt(b, n, 10)
-			} else {
-				b = strconv.AppendFloat(b, v, 'g', -1, 64)
-			}
-			b = append(b, ';')
-		}
-	}
-	word := func(s string) { b = append(b, s...) }
-	num("w", p.Width)
-	num("h", p.Height)
+	f := form(b)
+	p.Trim.form(&f)
+	f.num("w", p.Width)
+	f.num("h", p.Height)
+	f.num("minw", float64(p.MinWidth))
+	f.num("minh", float64(p.MinHeight))
+	f.num("maxw", float64(p.MaxWidth))
+	f.num("maxh", float64(p.MaxHeight))
 	if p.DPR != 1 {
-		num("dpr", p.DPR)
+		f.num("dpr", p.DPR)
 	}
-	num("fit", float64(p.Fit))
-	num("ar", p.Aspect)
+	f.num("fit", float64(p.Fit))
+	f.num("ar", p.Aspect)
 	for _, c := range p.Crop {
-		num("crop", float64(c))
+		f.num("crop", float64(c))
 	}
 	if p.Focal != nil {
-		word("fp;")
-		num("x", p.Focal.X)
-		num("y", p.Focal.Y)
+		f.word("fp;")
+		f.num("x", p.Focal.X)
+		f.num("y", p.Focal.Y)
 	}
+	f.num("zoom", p.Zoom)
+	f.flag("crosshairs", p.Crosshairs)
+	f.num("face", float64(p.Face))
+	f.num("facepad", p.FacePad)
 	if r := p.Rect; r != nil {
-		word("rect;")
-		num("x", r.X)
-		num("y", r.Y)
-		num("w", r.W)
-		num("h", r.H)
-		num("xa", float64(r.XAlign))
-		num("ya", float64(r.YAlign))
-		word("end;")
+		f.word("rect;")
+		f.num("x", r.X)
+		f.num("y", r.Y)
+		f.num("w", r.W)
+		f.num("h", r.H)
+		f.num("xa", float64(r.XAlign))
+		f.num("ya", float64(r.YAlign))
+		f.word("end;")
 	}
-	num("or", float64(p.Orient))
-	num("rot", p.Rotate)
-	num("flip", float64(p.Flip))
-	if c := p.Background; c != nil {
-		word("bg;")
-		num("v", float64(uint32(c.R)<<24|uint32(c.G)<<16|uint32(c.B)<<8|uint32(c.A)))
+	f.num("or", float64(p.Orient))
+	f.num("rot", p.Rotate)
+	f.flag("pivot", p.Pivot)
+	f.num("flip", float64(p.Flip))
+	f.num("faceblur", p.FaceBlur)
+	f.num("facepx", float64(p.FacePixelate))
+	p.Adjust.form(&f)
+	p.Stylize.form(&f)
+	p.Fill.form(&f)
+	p.Pad.form("pad", &f)
+	p.Border.form(&f)
+	p.Mask.form(&f)
+	f.color("bg", p.Background)
+	p.Grid.form(&f)
+	p.Blend.form(&f)
+	for i := range p.Marks {
+		p.Marks[i].form(&f)
 	}
+	p.Text.form(&f)
 	if p.Format != SameFormat {
-		word("fm=")
-		word(string(p.Format))
-		word(";")
+		f.text("fm", string(p.Format))
 	}
-	num("q", float64(p.Quality))
-	for _, m := range p.Marks {
-		word("mark;")
-		num("xa", float64(m.XAlign))
-		num("ya", float64(m.YAlign))
-		num("w", m.Width)
-		num("a", float64(m.Alpha))
-		if m.Pad != nil {
-			word("pad;")
-			num("p", float64(*m.Pad))
-		}
-		word("end;")
+	f.num("q", float64(p.Quality))
+	p.Encoding.form(&f)
+	return f
+}
+
+// A form is a canonical form under construction: a field that is zero is left out, and each ends in a semicolon.
+type form []byte
+
+func (f *form) word(s string) { *f = append(*f, s...) }
+
+// num writes a number.
+func (f *form) num(name string, v float64) {
+	if v == 0 {
+		return
 	}
-	return b
+	b := append(append(*f, name...), '=')
+	if n := int64(v); float64(n) == v && -1e15 < v && v < 1e15 {
+		b = strconv.AppendInt(b, n, 10)
+	} else {
+		b = strconv.AppendFloat(b, v, 'g', -1, 64)
+	}
+	*f = append(b, ';')
+}
+
+// pointer writes a number that may be zero where it is there.
+func (f *form) pointer(name string, v *int) {
+	if v != nil {
+		f.word(name)
+		*f = append(strconv.AppendInt(append(*f, '='), int64(*v), 10), ';')
+	}
+}
+
+func (f *form) flag(name string, v bool) {
+	if v {
+		f.word(name)
+		f.word(";")
+	}
+}
+
+// text writes any text: quoted, so that none can pass for what follows it.
+func (f *form) text(name, v string) {
+	if v != "" {
+		*f = append(strconv.AppendQuote(append(append(*f, name...), '='), v), ';')
+	}
+}
+
+func (f *form) color(name string, c *color.NRGBA) {
+	if c != nil {
+		f.word(name)
+		f.word(";")
+		f.num("v", float64(uint32(c.R)<<24|uint32(c.G)<<16|uint32(c.B)<<8|uint32(c.A)))
+	}
 }

@@ -143,8 +143,8 @@ func (r *Renderer) prepare(p Plan, inputs []Input) (*job, error) {
 	if err := p.check(); err != nil {
 		return nil, err
 	}
-	if len(inputs) != 1+len(p.Marks) {
-		return nil, fmt.Errorf("%w: %d inputs for a picture and %d marks", ErrPlan, len(inputs), len(p.Marks))
+	if n := p.Inputs(); len(inputs) != n {
+		return nil, fmt.Errorf("%w: %d inputs, and the plan has %d", ErrPlan, len(inputs), n)
 	}
 	info, err := Probe(inputs[0].Bytes)
 	if err != nil {
@@ -179,7 +179,7 @@ func (r *Renderer) prepare(p Plan, inputs []Input) (*job, error) {
 			err = r.fits(info, 1)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("mark %d: %w", i+1, err)
+			return nil, fmt.Errorf("%s: %w", p.inputName(i+1), err)
 		}
 		j.inputs = append(j.inputs, newInput(in, info))
 	}
