@@ -798,3 +798,25 @@ func TestExpiresBoundsALifetime(t *testing.T) {
 		}
 	})
 }
+
+func TestDownloadsHaveAName(t *testing.T) {
+	lifetimes(t, func(t *testing.T, o *fakeOrigin, h *imagecdn.Handler) {
+		o.set("/cat.png", answer{header: cacheFor("max-age=3600"), body: paint(t, red, 20, 10)})
+		for _, tt := range []struct{ query, want string }{
+			{"w=10", ""},
+			{"w=10&dl=my+cat.png", `attachment; filename="my cat.png"`},
+			{"w=10&dl=katze-%C3%A4.png", "attachment; filename*=utf-8''katze-%C3%A4.png"},
+			{"w=10&dl=", "attachment"},
+		} {
+			if got := mustGet(t, h, "/photos/cat.png?"+tt.query).Header().Get("Content-Disposition"); got != tt.want {
+				t.Errorf("%s: %q, want %q", tt.query, got, tt.want)
+			}
+		}
+		if imagecdn.Renders(h) != 1 {
+			t.Error("dl told two pictures apart")
+		}
+		if w := get(h, "/photos/cat.png?w=10&dl=a%22%0Ab"); w.Code != http.StatusBadRequest {
+			t.Errorf("a line break in a name: %d", w.Code)
+		}
+	})
+}

@@ -60,8 +60,11 @@ type Options struct {
 	// the whole lifetime. Zero means that browsers may keep what shared caches may.
 	BrowserMaxAge time.Duration
 
+	// Dialect reads the URLs. Nil means Native{Strict: Strict}.
+	Dialect Dialect
+
 	// Strict makes an unknown parameter an error. Without it unknown parameters mean nothing, and
-	// do not tell two images apart.
+	// do not tell two images apart. Another Dialect has a setting of its own.
 	Strict bool
 
 	// MaxBytes bounds one original. Zero means 64 MiB. Negative means no limit.
@@ -161,6 +164,11 @@ func New(sources Sources, o *Options) (*Handler, error) {
 		return nil, errors.New("imagecdn: Options.Warm is negative")
 	case h.opts.DecodedAge < 0:
 		return nil, errors.New("imagecdn: Options.DecodedAge is negative")
+	}
+	if h.opts.Dialect == nil {
+		h.opts.Dialect = Native{Strict: h.opts.Strict}
+	} else if h.opts.Strict {
+		return nil, errors.New("imagecdn: Options.Strict is for the native dialect, and Options.Dialect is another")
 	}
 	h.log = cmp.Or(h.opts.Logger, slog.New(slog.DiscardHandler))
 	memory, decoded := cmp.Or(h.opts.RenderMemory, defaultRenderMemory()), h.opts.Decoded
@@ -272,7 +280,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 
-	req, err := h.recent.parse(r.URL, h.opts.Strict)
+	req, err := h.recent.parse(r.URL, h.opts.Dialect)
 	if err != nil {
 		h.refuse(w, r, &httpError{status: http.StatusBadRequest, text: err.Error(), lifetime: h.negative})
 		return
@@ -341,7 +349,7 @@ func (in *input) fetch(ctx context.Context) (err error) {
 func (h *Handler) name(ctx context.Context, req *parsed, plan *resize.Plan) (*picture, error) {
 	p := &picture{req: req, plan: plan}
 	p.inputs = append(p.few[:0], input{image: req.Image})
-	for _, mark := range req.Params.Marks {
+	for _, mark := range req.Params.Inputs {
 		p.inputs = append(p.inputs, input{image: mark})
 	}
 	for i := range p.inputs {

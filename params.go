@@ -1,6 +1,7 @@
 package imagecdn
 
 import (
+	"image/color"
 	"slices"
 	"strconv"
 	"time"
@@ -28,6 +29,11 @@ type Request struct {
 
 	// Expires is when the URL ends to be good, and nothing that came of it may be kept longer. Zero means never.
 	Expires time.Time
+
+	// Downloads is whether browsers are to save the picture rather than to show it, and Download the name that they are told,
+	// which may be empty.
+	Downloads bool
+	Download  string
 }
 
 // Params say everything about a derivative but which original it is made from.
@@ -47,9 +53,8 @@ type Params struct {
 	// and quality 45 where q says nothing.
 	Compress bool
 
-	// Marks are the originals drawn over the picture: Marks[i] is input i+1 of the plan, and there
-	// are as many as Plan.Marks. A URL asks for at most one.
-	Marks []Image
+	// Inputs are the other originals that go into the picture, in the order of [resize.Plan.Inputs]: Inputs[i] is input i+1.
+	Inputs []Image
 }
 
 const (
@@ -62,6 +67,9 @@ const (
 	// defaultMarkPad is the distance in pixels of a mark from the edges.
 	defaultMarkPad = 5
 )
+
+// Canonical returns p in the form that [ParseParams] gives: without what has no effect on the picture.
+func (p Params) Canonical() Params { return p.canonical() }
 
 // canonical returns p without what has no effect on the picture. It only ever leaves out what
 // Plan's documentation, or that of the parameters, says is not looked at; where two plans merely
@@ -79,7 +87,7 @@ func (p Params) canonical() Params {
 	if plan.Fit != resize.Cover || both {
 		plan.Aspect = 0
 	}
-	if !both && plan.Aspect == 0 {
+	if !both && plan.Aspect == 0 && plan.Fit != resize.FaceArea {
 		switch {
 		case plan.Width == 0 && plan.Height == 0:
 			plan.Fit = resize.Clip // no box, so nothing to fit
@@ -90,23 +98,37 @@ func (p Params) canonical() Params {
 		}
 	}
 
+	canonicalBounds(plan)
+
 	// What to keep, where something is cut.
 	if plan.Fit != resize.Cover && !(plan.Fit == resize.Min && both) {
 		plan.Crop = nil
 	}
 	plan.Crop = canonicalCrop(plan.Crop)
-	if f := plan.Focal; f != nil {
-		if *f == (resize.Point{X: .5, Y: .5}) || !slices.Contains(plan.Crop, resize.FocalPoint) {
-			plan.Focal = nil
-		}
-	}
+	canonicalFocal(plan)
+	canonicalFaces(plan)
 	plan.Rect = canonicalRect(plan.Rect)
+	plan.Trim = canonicalTrim(plan.Trim)
+	if plan.Rotate == 0 {
+		plan.Pivot = false
+	}
+	canonicalColour(plan)
+	canonicalFill(plan)
+	plan.Border = canonicalBorder(plan.Border)
+	plan.Mask = canonicalMask(plan.Mask)
+	plan.Grid = canonicalGrid(plan.Grid)
+	plan.Blend = canonicalBlend(plan.Blend)
 	plan.Marks = canonicalMarks(plan.Marks)
+	plan.Text = canonicalText(plan.Text)
 
 	// The encoding.
+	if plan.Format.Data() {
+		p.AutoFormat, p.Compress = false, false
+	}
 	if p.Compress {
 		plan.Format = resize.SameFormat
 	}
+	canonicalEncoding(plan, p.AutoFormat)
 	switch {
 	case p.Compress:
 		if plan.Quality == compressQuality {
@@ -125,7 +147,7 @@ func (p Params) canonical() Params {
 // formats that have none.
 func canonicalQuality(plan *resize.Plan) int {
 	switch {
-	case plan.Format == resize.PNG, plan.Format == resize.GIF:
+	case plan.Format == resize.PNG, plan.Format == resize.GIF, plan.Format.Data():
 		return 0
 	case plan.Quality == defaultQuality && !onlyQuality(plan):
 		return 0
@@ -135,10 +157,10 @@ func canonicalQuality(plan *resize.Plan) int {
 
 // onlyQuality reports whether plan asks for nothing but, perhaps, a quality.
 func onlyQuality(plan *resize.Plan) bool {
-	return plan.Width == 0 && plan.Height == 0 && plan.DPR == 0 &&
-		plan.Fit == resize.Clip && plan.Aspect == 0 && len(plan.Crop) == 0 && plan.Focal == nil &&
-		plan.Rect == nil && plan.Orient == 0 && plan.Rotate == 0 && plan.Flip == resize.NoFlip &&
-		plan.Background == nil && plan.Format == resize.SameFormat && len(plan.Marks) == 0
+	p := *plan
+	p.Quality = 0
+	var room [64]byte
+	return len(p.Append(room[:0])) == 0
 }
 
 // canonicalCrop leaves out repetitions, and the centre where it is the only preference.
@@ -188,40 +210,10 @@ func canonicalRect(rect *resize.Rect) *resize.Rect {
 	return &r
 }
 
-// canonicalMarks writes the defaults of marks as zero.
-func canonicalMarks(marks []resize.Mark) []resize.Mark {
-	var changed []resize.Mark
-	for i, m := range marks {
-		c := m
-		if c.XAlign == resize.Far {
-			c.XAlign = resize.NoAlign
-		}
-		if c.YAlign == resize.Far {
-			c.YAlign = resize.NoAlign
-		}
-		if c.Alpha == 100 {
-			c.Alpha = 0
-		}
-		if c.Pad != nil && *c.Pad == defaultMarkPad {
-			c.Pad = nil
-		}
-		if c != m {
-			if changed == nil {
-				changed = slices.Clone(marks)
-			}
-			changed[i] = c
-		}
-	}
-	if changed != nil {
-		return changed
-	}
-	return marks
-}
-
 // IsZero reports whether p asks for nothing: the original itself.
 func (p Params) IsZero() bool {
 	p = p.canonical()
-	return onlyQuality(&p.Plan) && p.Plan.Quality == 0 && !p.AutoFormat && !p.Compress && len(p.Marks) == 0
+	return onlyQuality(&p.Plan) && p.Plan.Quality == 0 && !p.AutoFormat && !p.Compress && len(p.Inputs) == 0
 }
 
 // Negotiate returns the plan to render for a client that sent accept, its Accept header, and
@@ -259,84 +251,11 @@ func (p Params) negotiate(accept string, avif bool) (plan resize.Plan, varies bo
 // never do, and [ParseParams] of the string is p again.
 func (p Params) String() string {
 	p = p.canonical()
-	plan := &p.Plan
 	q := make(query, 0, 128)
-	q.number(paramW, plan.Width)
-	q.number(paramH, plan.Height)
-	q.number(paramDPR, plan.DPR)
-	if plan.Fit != resize.Clip {
-		q.text(paramFit, wordOf(fitWords, plan.Fit))
-	}
-	q.number(paramAR, plan.Aspect)
-	for i, c := range plan.Crop {
-		if i == 0 {
-			q.text(paramCrop, wordOf(cropWords, c))
-		} else {
-			q.more(wordOf(cropWords, c))
+	for i := range params {
+		if write := params[i].write; write != nil {
+			write(&q, &p)
 		}
-	}
-	if f := plan.Focal; f != nil {
-		q.text(paramFocalX, "")
-		q.digits(f.X)
-		q.text(paramFocalY, "")
-		q.digits(f.Y)
-	}
-	if r := plan.Rect; r != nil {
-		q.text(paramRect, "")
-		q.place(r.X, r.XAlign, xWords)
-		q.more("")
-		q.place(r.Y, r.YAlign, yWords)
-		q.more("")
-		q.digits(r.W)
-		q.more("")
-		q.digits(r.H)
-	}
-	q.number(paramOrient, float64(plan.Orient))
-	if plan.Flip != resize.NoFlip {
-		q.text(paramFlip, wordOf(flipWords, plan.Flip))
-	}
-	q.number(paramRot, plan.Rotate)
-	if c := plan.Background; c != nil {
-		q.text(paramBG, "")
-		if c.A != 0xff {
-			q.hex(c.A)
-		}
-		q.hex(c.R)
-		q.hex(c.G)
-		q.hex(c.B)
-	}
-	for i, m := range plan.Marks {
-		q.text(paramMark, "")
-		if i < len(p.Marks) {
-			q.path(p.Marks[i])
-		}
-		if m.YAlign != resize.NoAlign {
-			q.text(paramMarkAlign, wordOf(yWords, m.YAlign))
-		}
-		if m.XAlign != resize.NoAlign {
-			if m.YAlign == resize.NoAlign {
-				q.text(paramMarkAlign, wordOf(xWords, m.XAlign))
-			} else {
-				q.more(wordOf(xWords, m.XAlign))
-			}
-		}
-		q.number(paramMarkW, m.Width)
-		q.number(paramMarkAlpha, float64(m.Alpha))
-		if m.Pad != nil {
-			q.text(paramMarkPad, strconv.Itoa(*m.Pad))
-		}
-	}
-	if plan.Format != resize.SameFormat {
-		q.text(paramFM, string(plan.Format))
-	}
-	q.number(paramQ, float64(plan.Quality))
-	switch {
-	case p.AutoFormat && p.Compress:
-		q.text(paramAuto, "compress,format")
-	case p.AutoFormat:
-		q.text(paramAuto, "format")
-	case p.Compress:
-		q.text(paramAuto, "compress")
 	}
 	return string(q)
 }
@@ -345,11 +264,11 @@ func (p Params) String() string {
 type query []byte
 
 // text appends name=value. The value must need no escaping.
-func (q *query) text(id paramID, value string) {
+func (q *query) text(name, value string) {
 	if len(*q) > 0 {
 		*q = append(*q, '&')
 	}
-	*q = append(*q, paramNames[id]...)
+	*q = append(*q, name...)
 	*q = append(*q, '=')
 	*q = append(*q, value...)
 }
@@ -361,9 +280,9 @@ func (q *query) more(value string) {
 }
 
 // number appends name=v, unless v is zero.
-func (q *query) number(id paramID, v float64) {
+func (q *query) number(name string, v float64) {
 	if v != 0 {
-		q.text(id, "")
+		q.text(name, "")
 		q.digits(v)
 	}
 }
@@ -371,6 +290,106 @@ func (q *query) number(id paramID, v float64) {
 // digits appends the shortest decimal that is read as v again, without an exponent.
 func (q *query) digits(v float64) {
 	*q = strconv.AppendFloat(*q, v, 'f', -1, 64)
+}
+
+// pointer appends name=v, where there is a v.
+func (q *query) pointer(name string, v *float64) {
+	if v != nil {
+		q.text(name, "")
+		q.digits(*v)
+	}
+}
+
+// whole appends name=v, where there is a v.
+func (q *query) whole(name string, v *int) {
+	if v != nil {
+		q.text(name, strconv.Itoa(*v))
+	}
+}
+
+func (q *query) flag(name string, v bool) {
+	if v {
+		q.text(name, "true")
+	}
+}
+
+// free appends name=value, escaped.
+func (q *query) free(name, value string) {
+	q.text(name, "")
+	q.escape(value, false)
+}
+
+// color appends name=c, where there is a c.
+func (q *query) color(name string, c *color.NRGBA) {
+	if c != nil {
+		q.text(name, "")
+		q.colorDigits(*c)
+	}
+}
+
+func (q *query) colorDigits(c color.NRGBA) {
+	if c.A != 0xff {
+		q.hex(c.A)
+	}
+	q.hex(c.R)
+	q.hex(c.G)
+	q.hex(c.B)
+}
+
+// insets appends the four sides as one parameter where they are equal, and else as four that begin with prefix.
+func (q *query) insets(name, prefix string, i resize.Insets) {
+	if i == (resize.Insets{Top: i.Top, Right: i.Top, Bottom: i.Top, Left: i.Top}) {
+		q.number(name, float64(i.Top))
+		return
+	}
+	q.number(prefix+"-top", float64(i.Top))
+	q.number(prefix+"-right", float64(i.Right))
+	q.number(prefix+"-bottom", float64(i.Bottom))
+	q.number(prefix+"-left", float64(i.Left))
+}
+
+// corners appends radii, unless all are zero.
+func (q *query) corners(name string, c *resize.Corners) {
+	if *c != (resize.Corners{}) {
+		q.text(name, "")
+		q.cornerDigits(*c)
+	}
+}
+
+func (q *query) cornerDigits(c resize.Corners) {
+	q.digits(float64(c.TopLeft))
+	if c == (resize.Corners{TopLeft: c.TopLeft, TopRight: c.TopLeft, BottomRight: c.TopLeft, BottomLeft: c.TopLeft}) {
+		return
+	}
+	for _, v := range []int{c.TopRight, c.BottomRight, c.BottomLeft} {
+		q.more(strconv.Itoa(v))
+	}
+}
+
+// crop appends a list of preferences.
+func (q *query) crop(name string, crop []resize.Crop) {
+	for i, c := range crop {
+		if i == 0 {
+			q.text(name, wordOf(cropWords, c))
+		} else {
+			q.more(wordOf(cropWords, c))
+		}
+	}
+}
+
+// align appends a place along both axes.
+func (q *query) align(name string, x, y resize.Align) {
+	if y != resize.NoAlign {
+		q.text(name, wordOf(yWords, y))
+	}
+	if x == resize.NoAlign {
+		return
+	}
+	if y == resize.NoAlign {
+		q.text(name, wordOf(xWords, x))
+	} else {
+		q.more(wordOf(xWords, x))
+	}
 }
 
 func (q *query) hex(v uint8) {
@@ -389,21 +408,23 @@ func (q *query) place(v float64, a resize.Align, words []word[resize.Align]) {
 
 // path appends the path of img as a URL has it, escaped once more for being in a query.
 func (q *query) path(img Image) {
+	*q = append(*q, '/')
+	q.escape(img.Source, true)
+	q.escape(img.Path, true)
+}
+
+// escape appends s, escaped for being in a query; in a path, what means something there is escaped before that.
+func (q *query) escape(s string, path bool) {
 	const digits = "0123456789ABCDEF"
-	write := func(s string) {
-		for i := range len(s) {
-			switch c := s[i]; {
-			case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9',
-				c == '-', c == '.', c == '_', c == '~', c == '/':
-				*q = append(*q, c)
-			case c == '%', c == '?', c == '#':
-				*q = append(*q, '%', '2', '5', digits[c>>4], digits[c&15])
-			default:
-				*q = append(*q, '%', digits[c>>4], digits[c&15])
-			}
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9',
+			c == '-', c == '.', c == '_', c == '~', c == '/':
+			*q = append(*q, c)
+		case path && (c == '%' || c == '?' || c == '#'):
+			*q = append(*q, '%', '2', '5', digits[c>>4], digits[c&15])
+		default:
+			*q = append(*q, '%', digits[c>>4], digits[c&15])
 		}
 	}
-	*q = append(*q, '/')
-	write(img.Source)
-	write(img.Path)
 }

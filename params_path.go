@@ -17,7 +17,7 @@ func ParseRequest(u *url.URL, strict bool) (Request, error) {
 	if err != nil {
 		return Request{}, &ParamError{Param: "path", Value: escaped, Reason: err.Reason}
 	}
-	req, perr := parseQuery(u.RawQuery, strict)
+	req, perr := parseQuery(u.RawQuery, strict, parseImage)
 	req.Image.Source, req.Image.Path = source, path
 	return req, perr
 }

@@ -124,7 +124,99 @@ var canonicalTests = []struct{ query, want string }{
 
 	// Formats and quality. Alone, q=75 encodes anew; no q at all is the original.
 	{"fm=jpeg", "fm=jpg"},
-	{"fm=png32", "fm=png"},
+	{"fm=png32", "fm=png32"},
+	{"fm=png32&colorquant=16", "fm=png32"},
+	{"fm=png8", "fm=png&colorquant=256"},
+	{"fm=png8&colorquant=16", "fm=png&colorquant=16"},
+	{"fm=pjpg", "fm=jpg&jpg-progressive=true"},
+	{"fm=pjpg&jpg-progressive=false", "fm=jpg"},
+	{"fm=webp&lossless=1&chromasub=444&dpi=300", "fm=webp&lossless=true"},
+	{"fm=jpg&lossless=true&chromasub=422&dpi=300&jpeg-progressive=true", "fm=jpg&chromasub=422&jpg-progressive=true&dpi=300"},
+	{"fm=jpg&auto=format&lossless=true", "fm=jpg&auto=format&lossless=true"},
+	{"chromasub=420&lossless=false&iptc=block&svg-sanitize=true", ""},
+	{"auto=true", "auto=enhance,format"},
+	{"auto=redeye,enhance", "auto=enhance,redeye"},
+
+	// What can be said about a picture.
+	{"fm=json&w=100&auto=format&q=50&faces=1", "w=100&fm=json&faces=1"},
+	{"fm=blurhash&lossless=true&dpi=3", "fm=blurhash"},
+	{"palette=css&colors=6&prefix=image", "palette=css"},
+	{"palette=json&colors=3&prefix=x", "palette=json&colors=3"},
+	{"palette=css&colors=3&prefix=x-1", "palette=css&colors=3&prefix=x-1"},
+	{"colors=3&prefix=x&faces=1", ""},
+
+	// Bounds, faces, trimming.
+	{"fit=crop&w=100&h=100&min-w=200&max-height=50", "w=100&h=100&fit=crop&min-w=200&max-h=50"},
+	{"w=100&h=100&min-w=200", "w=100&h=100"},
+	{"fit=facearea&w=100&h=100&facepad=1&faceindex=2", "w=100&h=100&fit=facearea&faceindex=2"},
+	{"fit=facearea&facepad=2.5", "fit=facearea&facepad=2.5"},
+	{"faceindex=2&facepad=3", ""},
+	{"face-blur=30&face-pixelate=8", "face-blur=30&face-pixel=8"},
+	{"w=9&h=9&fit=crop&crop=faces,edges", "w=9&h=9&fit=crop&crop=faces,edges"},
+	{"w=9&h=9&fit=crop&crop=focalpoint&fp-z=2&fp-debug=true", "w=9&h=9&fit=crop&crop=focalpoint&fp-z=2&fp-debug=true"},
+	{"fp-z=2&fp-debug=true", ""},
+	{"trim=auto&trim-md=11&trim-sd=4&trim-tol=3&trim-color=f00&trim-alpha=3", "trim=auto&trim-sd=4"},
+	{"trim=color&trimcolor=f00&trim-tol=3&trim-pad=-9", "trim=color&trim-color=ff0000&trim-tol=3&trim-pad=-9"},
+	{"trim=alpha&trim-alpha=3", "trim=alpha&trim-alpha=3"},
+	{"trim-pad=3&trim-md=1", ""},
+	{"rot=10&rot-type=pivot", "rot=10&rot-type=pivot"},
+	{"rot=10&rott=straighten", "rot=10"},
+	{"rot-type=pivot", ""},
+
+	// Colours and effects. Zero changes nothing.
+	{"bri=-10&con=0&exp=5.5&gam=1&high=-3&shad=4&hue=370&sat=-100&vib=9&inv=true&sharp=3", "exp=5.5&bri=-10&gam=1&high=-3&shad=4&hue=10&sat=-100&vib=9&invert=true&sharp=3"},
+	{"bri=-0&hue=360&invert=false", ""},
+	{"usm=10&usmrad=2.5", "usm=10"},
+	{"usm=10&usmrad=3", "usm=10&usmrad=3"},
+	{"usmrad=3", ""},
+	{"nr=5", "nr=5&nrs=20"},
+	{"nrs=0", "nr=20&nrs=0"},
+	{"nr=0&nrs=9", ""},
+	{"blur=20&px=3&htn=4&mono=f00&sepia=50", "blur=20&px=3&htn=4&monochrome=ff0000&sepia=50"},
+	{"duotone=000,fff&duotone-alpha=100", "duotone=000000,ffffff"},
+	{"duotone=red,80ffffff&duotone-alpha=40", "duotone=ff0000,80ffffff&duotone-alpha=40"},
+	{"duotone=000,fff&duotone-alpha=0", ""},
+	{"duotone-alpha=40", ""},
+
+	// What surrounds the picture.
+	{"w=9&h=9&fit=fill&fill=solid", "w=9&h=9&fit=fill"},
+	{"w=9&h=9&fit=fill&fill=solid&fill-color=red", "w=9&h=9&fit=fill&fill=solid&fill-color=ff0000"},
+	{"w=9&h=9&fit=fill&fill=blur&fill-color=red", "w=9&h=9&fit=fill&fill=blur"},
+	{"w=9&h=9&fit=fill&fill=gradient&fill-gradient-linear=f00,00f&fill-gradient-linear-direction=left,right&fill-gradient-radial-x=4", "w=9&h=9&fit=fill&fill=gradient&fill-gradient-linear=ff0000,0000ff&fill-gradient-linear-direction=left,right"},
+	{"w=9&h=9&fit=fill&fill=gradient&fill-gradient-type=radial&fill-gradient-radial=f00,00f&fill-gradient-cs=oklab&fill-gradient-radial-x=4&fill-gradient-radial-radius=.25,.5", "w=9&h=9&fit=fill&fill=gradient&fill-gradient-type=radial&fill-gradient-cs=oklab&fill-gradient-radial=ff0000,0000ff&fill-gradient-radial-x=4"},
+	{"w=9&h=9&fill=blur", "w=9&h=9"},
+	{"pad=5", "pad=5"},
+	{"pad=5&pad-top=5&pad-left=0", "pad-top=5&pad-right=5&pad-bottom=5"},
+	{"pad-top=4", "pad-top=4"},
+	{"border=5,f00", "border=5,ff0000"},
+	{"border=5,f00&border-left=2&border-radius=3&border-radius-inner=1,2,3,4&border-stroke-size=1&border-stroke-color=00f", "border=5,ff0000&border-right=5&border-bottom=5&border-left=2&border-radius=3&border-radius-inner=1,2,3,4&border-stroke-size=1&border-stroke-color=0000ff"},
+	{"border=0,f00", ""},
+	{"border-radius=4", ""},
+	{"mask=ellipse&corner-radius=4&mask-bg=f00", "mask=ellipse&mask-bg=ff0000"},
+	{"mask=corners&corner-radius=1,2,3,4", "mask=corners&corner-radius=1,2,3,4"},
+	{"mask=/p/m.png&maskbg=0fff", "mask=/p/m.png&mask-bg=00ffffff"},
+	{"transparency=grid&grid-colors=D0D7DD,fff&grid-size=4", "transparency=grid"},
+	{"transparency=grid&grid-colors=000,fff&grid-size=8", "transparency=grid&grid-colors=000000,ffffff&grid-size=8"},
+	{"grid-size=8", ""},
+
+	// Blends, marks and texts.
+	{"blend=f00&bm=multiply&balph=50&bw=30", "blend=ff0000&blend-mode=multiply&blend-alpha=50"},
+	{"blend-color=f00", "blend=ff0000"},
+	{"blend=/p/b.png&blend-mode=overlay&ba=top,left&bp=3&bx=4&bc=faces&bf=crop", "blend=/p/b.png&blend-fit=crop&blend-crop=faces&blend-pad=3&blend-x=4"},
+	{"blend=/p/b.png&bs=inherit&bw=30", "blend=/p/b.png&blend-size=inherit"},
+	{"blend=/p/b.png&blend-alpha=0", ""},
+	{"mask=/p/m.png&blend=/p/b.png&mark=/p/l.png", "mask=/p/m.png&blend=/p/b.png&mark=/p/l.png"},
+	{"mark=l.png&mark-base=/p/", "mark=/p/l.png"},
+	{"mark=/p/l.png&mh=.5&mf=crop&ms=20&mark-rot=370&mtile=grid&mx=3&my=4", "mark=/p/l.png&mark-scale=20&mark-rot=10&mark-tile=grid&mark-x=3&mark-y=4"},
+	{"mark=/p/l.png&mw=10&mh=10&mf=crop&mark-if-min-width=5", "mark=/p/l.png&mark-w=10&mark-h=10&mark-fit=crop&mark-if-min-width=5"},
+	{"txt=Hello+World&txt-size=12&txt-clip=end,ellipsis&txt-line-color=f00", "txt=Hello%20World&txt-clip=ellipsis"},
+	{"txt64=SSBjYW7DuHQ&tc=f00&ta=top,left&tsz=30&tl=2&txt-line-clr=00f&tsh=3&txt-x=-4&txt-track=-2&tf=Serif", "txt=I%20can%C3%B8t&txt-font=serif&txt-size=30&txt-color=ff0000&txt-align=top,left&txt-line=2&txt-line-color=0000ff&txt-shad=3&txt-x=-4&txt-track=-2"},
+	{"txt=%3F%25%23%26&txt-fit=max&txt-width=50&txt-size=9", "txt=%3F%25%23%26&txt-fit=max&txt-width=50"},
+	{"txt-size=30", ""},
+
+	// What asks for nothing that is refused otherwise.
+	{"bg-remove=false&upscale=0", ""},
+	{"dl=cat.jpg", ""},
 	{"fm=avif", "fm=avif"},
 	{"q=75", "q=75"},
 	{"q=75&w=500", "w=500"},
@@ -168,7 +260,7 @@ var canonicalTests = []struct{ query, want string }{
 
 	// What is not known is not part of the picture. Names are case-sensitive.
 	{"W=500", ""},
-	{"blur=20&utm_source=x", ""},
+	{"sharpness=20&utm_source=x", ""},
 	{"auto64=Zm9ybWF0", ""},
 	{"%zz=1&w=500", "w=500"},
 	{"w=500&w=500&width=500", "w=500"},
@@ -217,7 +309,7 @@ func TestParamsFillThePlan(t *testing.T) {
 				XAlign: resize.Middle, YAlign: resize.Near, Width: .25, Alpha: 60, Pad: &pad,
 			}}},
 			AutoFormat: true,
-			Marks:      []Image{{Source: "brand", Path: "/a/logo.png"}},
+			Inputs:     []Image{{Source: "brand", Path: "/a/logo.png"}},
 		}},
 		{"auto=compress", Params{Compress: true}},
 	}
@@ -235,6 +327,13 @@ func TestEveryFieldOfThePlanHasAParameter(t *testing.T) {
 		"Crop": "w=2&h=2&fit=crop&crop=top", "Focal": "w=2&h=2&fit=crop&crop=focalpoint&fp-x=0",
 		"Rect": "rect=0,0,2,2", "Orient": "orient=1", "Rotate": "rot=1", "Flip": "flip=h",
 		"Background": "bg=000", "Format": "fm=png", "Quality": "q=1", "Marks": "mark=/p/l.png",
+		"MinWidth": "w=2&h=2&fit=crop&min-w=3", "MinHeight": "w=2&h=2&fit=crop&min-h=3",
+		"MaxWidth": "w=2&h=2&fit=crop&max-w=3", "MaxHeight": "w=2&h=2&fit=crop&max-h=3",
+		"Zoom": "w=2&h=2&fit=crop&crop=focalpoint&fp-z=2", "Crosshairs": "w=2&h=2&fit=crop&crop=focalpoint&fp-debug=true",
+		"Face": "fit=facearea&faceindex=1", "FacePad": "fit=facearea&facepad=2", "Trim": "trim=auto", "Pivot": "rot=9&rot-type=pivot",
+		"FaceBlur": "face-blur=9", "FacePixelate": "face-pixel=9", "Adjust": "bri=9", "Stylize": "blur=9",
+		"Fill": "w=9&h=9&fit=fill&fill=blur", "Pad": "pad=9", "Border": "border=9,000", "Mask": "mask=ellipse",
+		"Grid": "transparency=grid", "Encoding": "dpi=9", "Blend": "blend=000", "Text": "txt=a",
 	}
 	plan := reflect.TypeFor[resize.Plan]()
 	for i := range plan.NumField() {
@@ -276,10 +375,10 @@ func TestBadParametersAreNamed(t *testing.T) {
 		{"dpr=0", "dpr=0: zero: dpr takes a number above 0, at most 5"},
 		{"dpr=6", "dpr=6: too large: dpr takes a number above 0, at most 5"},
 		{"w=4000&dpr=3", "dpr=3: w or h times dpr is more than 8192 pixels"},
-		{"fit=cover", "fit=cover: unknown value: fit takes clip, crop, fill, fillmax, max, min, scale or clamp"},
-		{"fit=facearea", "fit=facearea: facearea is not supported yet: fit takes clip, crop, fill, fillmax, max, min, scale or clamp"},
-		{"crop=top,,left", "crop=top,,left: unknown value: crop takes a list of top, bottom, left, right, center, focalpoint and entropy"},
-		{"crop=faces,top", "crop=faces,top: faces is not supported yet: crop takes a list of top, bottom, left, right, center, focalpoint and entropy"},
+		{"fit=cover", "fit=cover: unknown value: fit takes clip, crop, facearea, fill, fillmax, max, min, scale or clamp"},
+		{"fit=FACEAREA", "fit=FACEAREA: unknown value: fit takes clip, crop, facearea, fill, fillmax, max, min, scale or clamp"},
+		{"crop=top,,left", "crop=top,,left: unknown value: crop takes a list of top, bottom, left, right, center, focalpoint, entropy, edges and faces"},
+		{"crop=face,top", "crop=face,top: unknown value: crop takes a list of top, bottom, left, right, center, focalpoint, entropy, edges and faces"},
 		{"ar=16:0", "ar=16:0: out of range: ar takes width:height, such as 16:9, or their quotient, between 1:8192 and 8192:1"},
 		{"ar=0:0", "ar=0:0: out of range: ar takes width:height, such as 16:9, or their quotient, between 1:8192 and 8192:1"},
 		{"ar=16:9:4", "ar=16:9:4: not a number: ar takes width:height, such as 16:9, or their quotient, between 1:8192 and 8192:1"},
@@ -290,10 +389,16 @@ func TestBadParametersAreNamed(t *testing.T) {
 		{"flip=x", "flip=x: unknown value: flip takes h, v or hv"},
 		{"bg=12345", "bg=12345: not a colour: bg takes a hexadecimal RGB, ARGB, RRGGBB or AARRGGBB without #, or a CSS colour name"},
 		{"bg=%23fff", "bg=#fff: not a colour: bg takes a hexadecimal RGB, ARGB, RRGGBB or AARRGGBB without #, or a CSS colour name"},
-		{"fm=tiff", "fm=tiff: unknown value: fm takes jpg, png, gif, webp or avif"},
-		{"fm=pjpg", "fm=pjpg: pjpg is not supported yet: fm takes jpg, png, gif, webp or avif"},
+		{"fm=tiff", "fm=tiff: unknown value: fm takes jpg, pjpg, png, png8, png32, gif, webp, avif, json or blurhash"},
+		{"fm=mp4", "fm=mp4: mp4 is not supported: fm takes jpg, pjpg, png, png8, png32, gif, webp, avif, json or blurhash"},
 		{"q=101", "q=101: too large: q takes 0 to 100"},
-		{"auto=format,enhance", "auto=format,enhance: enhance is not supported yet: auto takes a list of format and compress"},
+		{"auto=format,enhanced", "auto=format,enhanced: unknown value: auto takes a list of format, compress, enhance, redeye and true"},
+		{"bg-remove=true", "bg-remove=true: generative pictures are not made here: bg-remove takes no value"},
+		{"fill=gen", "fill=gen: gen is not supported: fill takes solid, blur or gradient"},
+		{"bri=-101", "bri=-101: too small: bri takes −100 to 100"},
+		{"high=3", "high=3: too large: high takes −100 to 0"},
+		{"iptc=allow", "iptc=allow: only that is supported: iptc takes block"},
+		{"duotone=000", "duotone=000: one colour: duotone takes two colours, DARK,LIGHT, each a hexadecimal RGB, ARGB, RRGGBB or AARRGGBB without #, or a CSS colour name"},
 		{"w=500&width=600", "width=600: given twice, and before as w=500"},
 		{"w=500&w=%0d%0aX:y", "w=��X:y: given twice, and before as w=500"},
 		{"w=%0a500&w=9", "w=9: given twice, and before as w=�500"},
@@ -301,7 +406,7 @@ func TestBadParametersAreNamed(t *testing.T) {
 		{"mark=https://example.com/logo.png", "mark=https://example.com/logo.png: absolute URLs are not supported yet: mark takes the path of an image here, /SOURCE/PATH, such as /photos/logo.png"},
 		{"mark=//example.com/logo.png", "mark=//example.com/logo.png: absolute URLs are not supported yet: mark takes the path of an image here, /SOURCE/PATH, such as /photos/logo.png"},
 		{"mark=logo.png", "mark=logo.png: the path has no leading slash: mark takes the path of an image here, /SOURCE/PATH, such as /photos/logo.png"},
-		{"mark=/p/l.png%3Fw=16", "mark=/p/l.png?w=16: a mark's own parameters are not supported yet: mark takes the path of an image here, /SOURCE/PATH, such as /photos/logo.png"},
+		{"mark=/p/l.png%3Fw=16", "mark=/p/l.png?w=16: parameters of its own are not supported yet: mark takes the path of an image here, /SOURCE/PATH, such as /photos/logo.png"},
 		{"mark=/p/%252e%252e/l.png", "mark=/p/%2e%2e/l.png: the path has the segment \"..\": mark takes the path of an image here, /SOURCE/PATH, such as /photos/logo.png"},
 		{"mark-align=left,right", "mark-align=left,right: two places along one axis: mark-align takes at most one of left, center and right and one of top, middle and bottom"},
 		{"mark-pad=-1", "mark-pad=-1: negative: mark-pad takes 0 to 8192 pixels"},
@@ -345,7 +450,7 @@ func TestBadRectanglesAreRefused(t *testing.T) {
 }
 
 func TestStrictNamesWhatItDoesNotKnow(t *testing.T) {
-	for _, query := range []string{"blur=20", "w=500&blur=20", "W=500", "auto64=Zm9ybWF0", "x64=", "%zz=1", "=1"} {
+	for _, query := range []string{"sharpness=20", "w=500&sharpness=20", "W=500", "auto64=Zm9ybWF0", "x64=", "%zz=1", "=1"} {
 		if _, _, err := ParseParams(query, false); err != nil {
 			t.Errorf("ParseParams(%q): %v", query, err)
 		}
@@ -354,7 +459,7 @@ func TestStrictNamesWhatItDoesNotKnow(t *testing.T) {
 			t.Errorf("ParseParams(%q, strict): %v", query, err)
 		}
 	}
-	if _, _, err := ParseParams("w=500&blur=20", true); err.Error() != "blur=20: unknown parameter" {
+	if _, _, err := ParseParams("w=500&sharpness=20", true); err.Error() != "sharpness=20: unknown parameter" {
 		t.Error(err)
 	}
 }
@@ -713,7 +818,7 @@ func describe(p Params, accept string, sw, sh float64) string {
 		if m.Pad != nil {
 			pad = *m.Pad
 		}
-		fmt.Fprintf(&b, " under %v at %d,%d width %v alpha %d pad %d", p.Marks[i], x, y, m.Width, alpha, pad)
+		fmt.Fprintf(&b, " under %v at %d,%d width %v alpha %d pad %d", p.Inputs[i], x, y, m.Width, alpha, pad)
 	}
 
 	format, quality := plan.Format, plan.Quality
@@ -781,7 +886,7 @@ func randomParams(r *rand.Rand) Params {
 			m.Pad = &pad
 		}
 		plan.Marks = []resize.Mark{m}
-		p.Marks = []Image{{Source: "p", Path: []string{"/l.png", "/a b%?.png"}[r.IntN(2)]}}
+		p.Inputs = []Image{{Source: "p", Path: []string{"/l.png", "/a b%?.png"}[r.IntN(2)]}}
 	}
 	return p
 }
@@ -910,10 +1015,10 @@ func checkParams(t *testing.T, p Params) {
 	if plan.Aspect != 0 {
 		within("Aspect", plan.Aspect, 1./maxSide, maxSide)
 	}
-	if plan.Fit > resize.Scale || plan.Flip > resize.Both {
+	if plan.Fit > resize.FaceArea || plan.Flip > resize.Both {
 		t.Fatalf("Fit %d, Flip %d", plan.Fit, plan.Flip)
 	}
-	if len(plan.Crop) > int(resize.Entropy) {
+	if len(plan.Crop) > int(resize.Faces) {
 		t.Fatalf("Crop %v", plan.Crop)
 	}
 	if f := plan.Focal; f != nil {
@@ -934,17 +1039,19 @@ func checkParams(t *testing.T, p Params) {
 		t.Fatalf("Rotate %v", plan.Rotate)
 	}
 	within("Quality", float64(plan.Quality), 0, 100)
-	if len(p.Marks) != len(plan.Marks) || len(p.Marks) > 1 {
-		t.Fatalf("%d marks of %d", len(p.Marks), len(plan.Marks))
+	if 1+len(p.Inputs) != plan.Inputs() {
+		t.Fatalf("%d inputs of %d", 1+len(p.Inputs), plan.Inputs())
 	}
-	for i, m := range plan.Marks {
+	for _, in := range p.Inputs {
+		if in.Source == "" || !strings.HasPrefix(in.Path, "/") || in.Version != "" {
+			t.Fatalf("input %+v", in)
+		}
+	}
+	for _, m := range plan.Marks {
 		length("Mark.Width", m.Width, maxSide)
 		within("Mark.Alpha", float64(m.Alpha), 0, 99)
 		if m.Pad != nil {
 			within("Mark.Pad", float64(*m.Pad), 0, maxSide)
-		}
-		if p.Marks[i].Source == "" || !strings.HasPrefix(p.Marks[i].Path, "/") || p.Marks[i].Version != "" {
-			t.Fatalf("mark %+v", p.Marks[i])
 		}
 	}
 }
@@ -961,7 +1068,7 @@ func FuzzParseRequest(f *testing.F) {
 			checkPath(t, source, path)
 			again := query(nil)
 			again.path(Image{Source: source, Path: path})
-			if img, problem := parseMark(mustUnescape(t, string(again))); problem != "" || img.Source != source || img.Path != path {
+			if img, problem := parseImage(mustUnescape(t, string(again))); problem != "" || img.Source != source || img.Path != path {
 				t.Fatalf("%q as a mark is %q: %+v, %s", target, again, img, problem)
 			}
 		}
@@ -1083,15 +1190,10 @@ func TestDocumentationNamesEveryParameter(t *testing.T) {
 			t.Errorf("example %s: %v", m[1], err)
 		}
 	}
-	for _, name := range paramNames[1:] {
-		if !strings.Contains(string(doc), "`"+name+"`") {
-			t.Errorf("%s is not in docs/parameters.md", name)
-		}
-	}
-	for _, values := range unsupported {
-		for _, v := range values {
-			if v != "true" && !strings.Contains(string(doc), v+"`") {
-				t.Errorf("%s, which is refused, is not in docs/parameters.md", v)
+	for _, p := range params {
+		for _, name := range append([]string{p.name}, p.aliases...) {
+			if !strings.Contains(string(doc), "`"+name+"`") {
+				t.Errorf("%s is not in docs/parameters.md", name)
 			}
 		}
 	}

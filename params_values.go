@@ -32,17 +32,14 @@ var (
 	fitWords = []word[resize.Fit]{
 		{"clip", resize.Clip}, {"crop", resize.Cover}, {"max", resize.Max}, {"min", resize.Min},
 		{"fill", resize.Fill}, {"fillmax", resize.FillMax}, {"scale", resize.Scale}, {"clamp", resize.Clamp},
+		{"facearea", resize.FaceArea},
 	}
 	cropWords = []word[resize.Crop]{
 		{"top", resize.Top}, {"bottom", resize.Bottom}, {"left", resize.Left}, {"right", resize.Right},
-		{"center", resize.Center}, {"focalpoint", resize.FocalPoint}, {"entropy", resize.Entropy},
+		{"center", resize.Center}, {"focalpoint", resize.FocalPoint}, {"entropy", resize.Entropy}, {"edges", resize.Edges}, {"faces", resize.Faces},
 	}
 	flipWords = []word[resize.Flip]{
 		{"h", resize.Horizontal}, {"v", resize.Vertical}, {"hv", resize.Both}, {"vh", resize.Both},
-	}
-	formatWords = []word[resize.Format]{
-		{"jpg", resize.JPEG}, {"jpeg", resize.JPEG}, {"webp", resize.WebP}, {"png", resize.PNG},
-		{"png32", resize.PNG}, {"avif", resize.AVIF}, {"gif", resize.GIF},
 	}
 	xWords = []word[resize.Align]{{"left", resize.Near}, {"center", resize.Middle}, {"right", resize.Far}}
 	yWords = []word[resize.Align]{{"top", resize.Near}, {"middle", resize.Middle}, {"bottom", resize.Far}}
@@ -54,22 +51,6 @@ var (
 		{"90", 6}, {"180", 3}, {"270", 8},
 	}
 )
-
-// unsupported are imgix's values that are refused rather than taken for something else: a picture
-// that comes out another way later must not have been cached under the same name.
-var unsupported = map[paramID][]string{
-	paramFit:  {"facearea"},
-	paramCrop: {"faces", "edges"},
-	paramFM:   {"jp2", "json", "jxr", "pjpg", "mp4", "png8", "webm", "blurhash"},
-	paramAuto: {"enhance", "redeye", "true"},
-}
-
-func unknownWord(id paramID, value string) string {
-	if slices.Contains(unsupported[id], value) {
-		return value + " is not supported yet"
-	}
-	return "unknown value"
-}
 
 func valueOf[T comparable](words []word[T], text string) (v T, ok bool) {
 	for i := range words {
@@ -97,29 +78,13 @@ func parseCrop(list string) (crop []resize.Crop, problem string) {
 		item, rest, more = strings.Cut(rest, ",")
 		c, ok := valueOf(cropWords, item)
 		if !ok {
-			return nil, unknownWord(paramCrop, item)
+			return nil, "unknown value"
 		}
 		if !slices.Contains(crop, c) {
 			crop = append(crop, c)
 		}
 	}
 	return crop, ""
-}
-
-func parseAuto(list string) (format, compress bool, problem string) {
-	for rest, more := list, true; more; {
-		var item string
-		item, rest, more = strings.Cut(rest, ",")
-		switch item {
-		case "format":
-			format = true
-		case "compress":
-			compress = true
-		default:
-			return false, false, unknownWord(paramAuto, item)
-		}
-	}
-	return format, compress, ""
 }
 
 func parseAlign(list string) (x, y resize.Align, problem string) {
@@ -143,12 +108,13 @@ func parseAlign(list string) (x, y resize.Align, problem string) {
 	return x, y, ""
 }
 
-func parseMark(value string) (Image, string) {
+// parseImage reads the name of another image here, as it stands in a URL of its own.
+func parseImage(value string) (Image, string) {
 	if strings.Contains(value, "://") || strings.HasPrefix(value, "//") {
 		return Image{}, "absolute URLs are not supported yet"
 	}
 	if strings.Contains(value, "?") {
-		return Image{}, "a mark's own parameters are not supported yet"
+		return Image{}, "parameters of its own are not supported yet"
 	}
 	source, path, fault := splitPath(value)
 	if fault != nil {
@@ -252,10 +218,65 @@ func parseRange(s string, most float64) (v float64, problem string) {
 	return v, problem
 }
 
-// parseInt reads a number from 0 to most and rounds it.
-func parseInt(s string, most float64) (v int, problem string) {
-	f, problem := parseRange(s, most)
+// parseBetween reads a number from lo to hi, with a sign where lo is negative.
+func parseBetween(s string, lo, hi float64) (v float64, problem string) {
+	digits, negative := s, false
+	if lo < 0 {
+		digits, negative = strings.CutPrefix(s, "-")
+	}
+	v, problem = parseNumber(digits)
+	if negative && v != 0 { // not −0
+		v = -v
+	}
+	switch {
+	case problem != "":
+		return 0, problem
+	case v < lo:
+		return 0, "too small"
+	case v > hi:
+		return 0, "too large"
+	}
+	return v, ""
+}
+
+// parseWhole reads a number from lo to hi and rounds it.
+func parseWhole(s string, lo, hi int) (v int, problem string) {
+	f, problem := parseBetween(s, float64(lo), float64(hi))
 	return int(math.Round(f)), problem
+}
+
+// parseBool reads a word for true or false.
+func parseBool(s string) (v bool, problem string) {
+	switch s {
+	case "true", "1":
+		return true, ""
+	case "false", "0":
+		return false, ""
+	}
+	return false, "unknown value"
+}
+
+// pointerTo gives a pointer to a value that was read without a problem.
+func pointerTo[T any](v T, problem string) (*T, string) {
+	if problem != "" {
+		return nil, problem
+	}
+	return &v, ""
+}
+
+// span writes a range for people.
+func span(lo, hi float64) string {
+	write := func(v float64) string { return strings.Replace(strconv.FormatFloat(v, 'f', -1, 64), "-", "−", 1) }
+	return write(lo) + " to " + write(hi)
+}
+
+// wordList lists words for people.
+func wordList[T comparable](words []word[T]) string {
+	list := make([]string, len(words))
+	for i, w := range words {
+		list[i] = w.text
+	}
+	return strings.Join(list[:len(list)-1], ", ") + " or " + list[len(list)-1]
 }
 
 // parseRatio reads W:H or a number.
@@ -290,6 +311,8 @@ func parseAngle(s string) (v float64, problem string) {
 	}
 	return v, ""
 }
+
+const colorTakes = "a hexadecimal RGB, ARGB, RRGGBB or AARRGGBB without #, or a CSS colour name"
 
 // parseColor reads a hexadecimal colour, alpha first, or one of CSS's 148 names.
 func parseColor(s string) (*color.NRGBA, string) {

@@ -85,7 +85,7 @@ const (
 )
 
 // parse gives the meaning of u, remembered or new.
-func (r *recent) parse(u *url.URL, strict bool) (*parsed, error) {
+func (r *recent) parse(u *url.URL, d Dialect) (*parsed, error) {
 	k := rawURL{u.Path, u.RawPath, u.RawQuery}
 	r.mu.RLock()
 	p := r.all[k]
@@ -93,7 +93,7 @@ func (r *recent) parse(u *url.URL, strict bool) (*parsed, error) {
 	if p != nil {
 		return p, nil
 	}
-	req, err := ParseRequest(u, strict)
+	req, err := d.ParseRequest(u)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"mime"
 	"net/http"
 	"strconv"
 	"strings"
@@ -27,6 +28,9 @@ func (h *Handler) send(w http.ResponseWriter, r *http.Request, p *picture) {
 	for k, v := range fixed {
 		header[k] = v
 	}
+	if p.req.Downloads {
+		header.Set("Content-Disposition", disposition(p.req.Download))
+	}
 	h.setFreshness(header, p)
 	w.WriteHeader(http.StatusOK)
 	switch {
@@ -37,6 +41,14 @@ func (h *Handler) send(w http.ResponseWriter, r *http.Request, p *picture) {
 	default:
 		w.Write(p.thing.Body)
 	}
+}
+
+// disposition has a browser save what it gets, under a name where there is one (RFC 6266).
+func disposition(name string) string {
+	if name == "" {
+		return "attachment"
+	}
+	return mime.FormatMediaType("attachment", map[string]string{"filename": name})
 }
 
 // notModified answers a request whose client has the picture already.

@@ -113,7 +113,7 @@ func (r *recent) popular(i Image, most int) []*parsed {
 			continue
 		}
 		if p.Image.Source == i.Source && p.Image.Path == i.Path ||
-			slices.ContainsFunc(p.Params.Marks, func(m Image) bool { return m.Source == i.Source && m.Path == i.Path }) {
+			slices.ContainsFunc(p.Params.Inputs, func(m Image) bool { return m.Source == i.Source && m.Path == i.Path }) {
 			found = append(found, counted{p, p.asked.Load()})
 		}
 	}

@@ -8,6 +8,10 @@ type Encoding struct {
 	Colors      int    // most colours, 2 to 256: of GIF and PNG, which get a palette. Zero: as many as there are
 	TrueColor   bool   // of PNG: never a palette, and 32 bits a pixel
 	DPI         int    // said in the header: of JPEG and PNG. Zero: nothing is said
+
+	Palette int    // colours of the formats PaletteJSON and PaletteCSS, 1 to 16. Zero means 6
+	Prefix  string // of the names in PaletteCSS. Empty means "image"
+	Faces   bool   // the format JSON lists the faces. It needs Renderer.Faces
 }
 
 // Chroma is how many samples of colour there are for those of luma.
@@ -26,6 +30,9 @@ func (e Encoding) form(f *form) {
 	f.num("colors", float64(e.Colors))
 	f.flag("truecolor", e.TrueColor)
 	f.num("dpi", float64(e.DPI))
+	f.num("palette", float64(e.Palette))
+	f.text("prefix", e.Prefix)
+	f.flag("faces", e.Faces)
 }
 
 func (e Encoding) check(c *checker) {
@@ -34,4 +41,6 @@ func (e Encoding) check(c *checker) {
 		c.within("Encoding.Colors", float64(e.Colors), 2, 256)
 	}
 	c.within("Encoding.DPI", float64(e.DPI), 0, 65535)
+	c.within("Encoding.Palette", float64(e.Palette), 0, 16)
+	c.within("the length of Encoding.Prefix", float64(len(e.Prefix)), 0, 100)
 }

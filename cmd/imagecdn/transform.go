@@ -42,13 +42,13 @@ func transform(ctx context.Context, args []string, stderr io.Writer) error {
 		return err
 	}
 	inputs := [][]byte{body}
-	if len(params.Marks) > 0 {
+	if len(params.Inputs) > 0 {
 		root, err := os.OpenRoot(".")
 		if err != nil {
 			return err
 		}
 		defer root.Close()
-		for _, mark := range params.Marks {
+		for _, mark := range params.Inputs {
 			body, err := root.ReadFile(filepath.FromSlash(mark.Source + mark.Path))
 			if err != nil {
 				return err
