@@ -6,7 +6,10 @@ import (
 	"math"
 )
 
-// slide moves the stretch that Crop's Entropy left open to where the picture says most, and settles it
+// slides reports whether there is a stretch that hangs on the pixels.
+func (l *layout) slides() bool { return l.slideX != 0 || l.slideY != 0 }
+
+// slide moves the stretch that Crop's Entropy or Edges left open to where the picture says most, or has most edges, and settles it
 // there for the frames that follow.
 //
 // What a pixel says is what it would cost to code it: minus the logarithm of how often its difference
@@ -15,7 +18,7 @@ import (
 // window is found with one running sum.
 func (j *job) slide(ctx context.Context, src source) error {
 	l := &j.layout
-	if !l.slideX && !l.slideY {
+	if !l.slides() {
 		return nil
 	}
 	// A small copy of all that could be shown: which part is busy does not hang on single pixels.
@@ -29,15 +32,43 @@ func (j *job) slide(ctx context.Context, src source) error {
 	if err != nil {
 		return err
 	}
-	cols, rows := information(gray8(small))
-	if l.slideX {
+	gray := gray8(small)
+	of := func(c Crop) (cols, rows []float64) {
+		if c == Edges {
+			return edges(gray)
+		}
+		return information(gray)
+	}
+	if l.slideX != 0 {
+		cols, _ := of(l.slideX)
 		l.x.at = busiest(bx, l.x, cols)
 	}
-	if l.slideY {
+	if l.slideY != 0 {
+		_, rows := of(l.slideY)
 		l.y.at = busiest(by, l.y, rows)
 	}
-	l.slideX, l.slideY = false, false
+	l.slideX, l.slideY = 0, 0
 	return nil
+}
+
+// edges gives how much edge is in the columns and the rows of m: the squares of Sobel's gradient, so that one hard edge
+// counts for more than much texture.
+func edges(m *image.Gray) (cols, rows []float64) {
+	w, h := m.Rect.Dx(), m.Rect.Dy()
+	cols, rows = make([]float64, w), make([]float64, h)
+	for y := range h {
+		at := func(dy int) []uint8 { return m.Pix[min(max(y+dy, 0), h-1)*m.Stride:][:w] }
+		above, here, below := at(-1), at(0), at(1)
+		for x := range w {
+			l, r := max(x-1, 0), min(x+1, w-1)
+			gx := int(above[r]) - int(above[l]) + 2*(int(here[r])-int(here[l])) + int(below[r]) - int(below[l])
+			gy := int(below[l]) - int(above[l]) + 2*(int(below[x])-int(above[x])) + int(below[r]) - int(above[r])
+			v := float64(gx*gx + gy*gy)
+			cols[x] += v
+			rows[y] += v
+		}
+	}
+	return cols, rows
 }
 
 // information gives what the columns and the rows of m say, in bits.

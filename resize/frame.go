@@ -1,6 +1,10 @@
 package resize
 
-import "image/color"
+import (
+	"image"
+	"image/color"
+	"math"
+)
 
 // Padding is what fills the frame around a picture.
 type Padding struct {
@@ -232,5 +236,258 @@ func (g *Grid) form(f *form) {
 func (g *Grid) check(c *checker) {
 	if g != nil {
 		c.within("Grid.Size", float64(g.Size), 0, 8192)
+	}
+}
+
+// surround masks the picture, draws its border, and widens its frame.
+func (j *job) surround(m image.Image) image.Image {
+	p := &j.plan
+	if p.Mask == nil && p.Border == nil && p.Pad == (Insets{}) && !p.Crosshairs {
+		return m
+	}
+	px, _ := rgb(m)
+	px = owned(px)
+	if p.Crosshairs {
+		j.crosshairs(px)
+	}
+	if p.Mask != nil {
+		j.mask(px)
+	}
+	if p.Border != nil {
+		j.border(px)
+	}
+	if p.Pad != (Insets{}) {
+		wide := image.NewNRGBA(image.Rectangle{Max: j.layout.out}) // transparent: ground fills it
+		for y := range px.Rect.Dy() {
+			copy(wide.Pix[(j.layout.inset.Y+y)*wide.Stride+4*j.layout.inset.X:], px.Pix[y*px.Stride:][:4*px.Rect.Dx()])
+		}
+		px = wide
+	}
+	return opaque(px)
+}
+
+// A shape gives how much of a pixel, whose middle is at x and y, lies within it: 0 to 1.
+type shape func(x, y float64) float64
+
+// covers turns a distance from an edge, in pixels, into how much of a pixel is within: below zero is inside.
+func covers(distance float64) float64 { return min(max(0.5-distance, 0), 1) }
+
+// rounded is a rectangle with rounded corners. Radii that do not fit are made smaller together, as CSS does (CSS Backgrounds and
+// Borders 3, section 4.5).
+func rounded(x0, y0, x1, y1 float64, k Corners) shape {
+	r := [4]float64{float64(k.TopLeft), float64(k.TopRight), float64(k.BottomRight), float64(k.BottomLeft)}
+	f := 1.0
+	for i, side := range [4]float64{x1 - x0, y1 - y0, x1 - x0, y1 - y0} {
+		if sum := r[i] + r[(i+1)%4]; sum > side {
+			f = min(f, max(side, 0)/sum)
+		}
+	}
+	for i := range r {
+		r[i] *= f
+	}
+	return func(x, y float64) float64 {
+		corner := func(r, cx, cy float64) float64 { return covers(math.Hypot(x-cx, y-cy) - r) }
+		switch {
+		case x < x0+r[0] && y < y0+r[0]:
+			return corner(r[0], x0+r[0], y0+r[0])
+		case x > x1-r[1] && y < y0+r[1]:
+			return corner(r[1], x1-r[1], y0+r[1])
+		case x > x1-r[2] && y > y1-r[2]:
+			return corner(r[2], x1-r[2], y1-r[2])
+		case x < x0+r[3] && y > y1-r[3]:
+			return corner(r[3], x0+r[3], y1-r[3])
+		}
+		return covers(max(max(x0-x, x-x1), max(y0-y, y-y1)))
+	}
+}
+
+// ellipse fills a rectangle of w by h. The distance is that of Taubin, to the first order: the value over its gradient.
+func ellipse(w, h float64) shape {
+	a, b := w/2, h/2
+	return func(x, y float64) float64 {
+		u, v := (x-a)/a, (y-b)/b
+		gradient := 2 * math.Hypot(u/a, v/b)
+		if gradient == 0 {
+			return 1
+		}
+		return covers((u*u + v*v - 1) / gradient)
+	}
+}
+
+// mask takes away what is outside of the plan's mask.
+func (j *job) mask(px *image.NRGBA) {
+	mask := j.plan.Mask
+	w, h := px.Rect.Dx(), px.Rect.Dy()
+	var within shape
+	switch mask.Shape {
+	case EllipseMask:
+		within = ellipse(float64(w), float64(h))
+	case CornersMask:
+		within = rounded(0, 0, float64(w), float64(h), j.plan.corners(mask.Radius))
+	}
+	for y := range h {
+		row := px.Pix[y*px.Stride:][:4*w]
+		for x := range w {
+			var part float64
+			if within != nil {
+				part = within(float64(x)+0.5, float64(y)+0.5)
+			} else {
+				part = float64(j.maskAlpha.Pix[y*j.maskAlpha.Stride+x]) / 255
+			}
+			row[4*x+3] = uint8(math.Round(float64(row[4*x+3]) * part))
+		}
+	}
+	if mask.Background != nil {
+		underlay(px, *mask.Background)
+	}
+}
+
+// corners gives k in pixels of the output.
+func (p Plan) corners(k Corners) Corners {
+	return Corners{p.px(k.TopLeft), p.px(k.TopRight), p.px(k.BottomRight), p.px(k.BottomLeft)}
+}
+
+// border draws the plan's border over px.
+func (j *job) border(px *image.NRGBA) {
+	b := j.plan.Border
+	w, h := float64(px.Rect.Dx()), float64(px.Rect.Dy())
+	width, radius := j.plan.insets(b.Width), j.plan.corners(b.Radius)
+	inner := Corners{
+		max(radius.TopLeft-max(width.Top, width.Left), 0), max(radius.TopRight-max(width.Top, width.Right), 0),
+		max(radius.BottomRight-max(width.Bottom, width.Right), 0), max(radius.BottomLeft-max(width.Bottom, width.Left), 0),
+	}
+	if b.InnerRadius != nil {
+		inner = j.plan.corners(*b.InnerRadius)
+	}
+	l, t, r, d := float64(width.Left), float64(width.Top), w-float64(width.Right), h-float64(width.Bottom)
+	outside, inside := rounded(0, 0, w, h, radius), rounded(l, t, r, d, inner)
+	stroke := j.plan.px(b.Stroke)
+	line := color.NRGBA{A: 255}
+	if b.StrokeColor != nil {
+		line = *b.StrokeColor
+	}
+	s := float64(stroke)
+	grown := func(k Corners, by int) Corners {
+		more := func(r int) int {
+			if r == 0 {
+				return 0
+			}
+			return max(r+by, 0)
+		}
+		return Corners{more(k.TopLeft), more(k.TopRight), more(k.BottomRight), more(k.BottomLeft)}
+	}
+	outerLine, innerLine := rounded(s, s, w-s, h-s, grown(radius, -stroke)), rounded(l-s, t-s, r+s, d+s, grown(inner, stroke))
+	paint := func(dst []uint8, c color.NRGBA, part float64) {
+		if part > 0 {
+			blend(dst, []uint8{c.R, c.G, c.B, c.A}, uint32(math.Round(part*255)))
+		}
+	}
+	for y := range px.Rect.Dy() {
+		row := px.Pix[y*px.Stride:]
+		for x := range px.Rect.Dx() {
+			fx, fy := float64(x)+0.5, float64(y)+0.5
+			dst := row[4*x:][:4]
+			out, in := outside(fx, fy), inside(fx, fy)
+			paint(dst, b.Color, 1-in)
+			if stroke > 0 {
+				paint(dst, line, max(1-outerLine(fx, fy), innerLine(fx, fy)-in))
+			}
+			if out < 1 {
+				dst[3] = uint8(math.Round(float64(dst[3]) * out))
+			}
+		}
+	}
+}
+
+// checker lays px over the plan's checkerboard.
+func (j *job) checker(px *image.NRGBA) {
+	g := j.plan.Grid
+	colors, size := g.Colors, j.plan.px(g.Size)
+	if colors == ([2]color.NRGBA{}) {
+		colors = [2]color.NRGBA{{0xd0, 0xd7, 0xdd, 255}, white}
+	}
+	if size == 0 {
+		size = j.plan.px(4)
+	}
+	size = max(size, 1)
+	for y := range px.Rect.Dy() {
+		row := px.Pix[y*px.Stride:]
+		for x := range px.Rect.Dx() {
+			c := colors[(x/size+y/size)%2]
+			under := [4]uint8{c.R, c.G, c.B, c.A}
+			blend(under[:], row[4*x:][:4], 255)
+			copy(row[4*x:], under[:])
+		}
+	}
+}
+
+// crosshairs draws two lines through the plan's focal point, each black beside white, so that it shows on anything.
+func (j *job) crosshairs(px *image.NRGBA) {
+	focal := Point{0.5, 0.5}
+	if j.plan.Focal != nil {
+		focal = *j.plan.Focal
+	}
+	l := j.layout
+	x := int(float64(l.w)*(l.fromX.at+focal.X*l.fromX.size-l.x.at)/l.x.size) + l.at.X
+	y := int(float64(l.h)*(l.fromY.at+focal.Y*l.fromY.size-l.y.at)/l.y.size) + l.at.Y
+	set := func(x, y int, v uint8) {
+		if image.Pt(x, y).In(px.Rect) {
+			copy(px.Pix[px.PixOffset(x, y):], []uint8{v, v, v, 255})
+		}
+	}
+	for i := range px.Rect.Dy() {
+		set(x, i, 255)
+		set(x+1, i, 0)
+	}
+	for i := range px.Rect.Dx() {
+		set(i, y, 255)
+		set(i, y+1, 0)
+	}
+}
+
+// gradient fills dst.
+func (j *job) gradient(dst *image.NRGBA, g *Gradient) {
+	w, h := float64(dst.Rect.Dx()), float64(dst.Rect.Dy())
+	// Colours of 1024 steps: more than a picture shows, and far fewer than it has pixels.
+	var table [1024][4]uint8
+	for i := range table {
+		c := g.at(float64(i) / float64(len(table)-1))
+		table[i] = [4]uint8{c.R, c.G, c.B, c.A}
+	}
+	place := func(v *float64, standard, of float64) float64 {
+		switch {
+		case v == nil:
+			return standard * of
+		case *v <= 1:
+			return *v * of
+		case j.plan.DPR > 0:
+			return *v * j.plan.DPR
+		}
+		return *v
+	}
+	small := min(w, h)
+	cx, cy := place(g.X, 0.5, w), place(g.Y, 0.5, h)
+	inner, outer := place(g.Inner, 0.25, small), place(g.Outer, 0.5, small)
+	for y := range dst.Rect.Dy() {
+		row := dst.Pix[y*dst.Stride:][:4*dst.Rect.Dx()]
+		for x := range dst.Rect.Dx() {
+			fx, fy := float64(x)+0.5, float64(y)+0.5
+			var t float64
+			switch {
+			case g.Radial:
+				t = (math.Hypot(fx-cx, fy-cy) - inner) / max(outer-inner, 1e-9)
+			case g.Toward == Horizontal:
+				t = fx / w
+			case g.Toward == Both:
+				t = (fx/w + fy/h) / 2
+			default:
+				t = fy / h
+			}
+			if g.Reverse && !g.Radial {
+				t = 1 - t
+			}
+			t = min(max(t, 0), 1)
+			copy(row[4*x:], table[int(t*float64(len(table)-1)+0.5)][:])
+		}
 	}
 }

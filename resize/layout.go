@@ -9,31 +9,77 @@ import (
 
 // A layout is a Plan worked out for an original of a known size: all of the geometry, no pixels.
 type layout struct {
-	x, y span // what is shown of the upright original, in its pixels
+	x, y         span // what is shown of the upright original, in its pixels
+	fromX, fromY span // what could be shown: what is left of it by Trim and Rect
 
-	// slideX and slideY: the stretch is in the middle for now, and goes where the picture is busiest.
-	slideX, slideY bool
+	// slideX and slideY are Entropy or Edges: the stretch is in the middle for now, and goes where there is most of that. Zero is
+	// neither.
+	slideX, slideY Crop
 
 	w, h  int         // what x and y become, in pixels
-	frame image.Point // the size of the output; larger than w by h where Fit pads
+	frame image.Point // larger than w by h where Fit pads
 	at    image.Point // where in the frame the picture is
+
+	out   image.Point // the size of the output: the frame, turned by Pivot and widened by Pad
+	inset image.Point // where in the output the frame begins
 }
 
 // pads reports whether there is a frame around the picture.
 func (l layout) pads() bool { return l.frame != image.Pt(l.w, l.h) }
 
 // layout works out the geometry of p for an upright original of w by h pixels.
-func (p Plan) layout(w, h int) (layout, error) {
-	x, y := whole(w), whole(h)
+func (p Plan) layout(w, h int) (layout, error) { return p.layoutOf(whole(w), whole(h)) }
+
+// layoutOf is layout for the part of an upright original that is x and y.
+func (p Plan) layoutOf(x, y span) (layout, error) {
+	l, err := p.fit(x, y)
+	if err != nil {
+		return layout{}, err
+	}
+	l.out = l.frame
+	if p.Pivot && p.Rotate != 0 {
+		l.out = turnedSize(l.frame.X, l.frame.Y, p.Rotate)
+	}
+	pad := p.insets(p.Pad)
+	l.out.X += pad.Left + pad.Right
+	l.out.Y += pad.Top + pad.Bottom
+	l.inset = image.Pt(pad.Left, pad.Top)
+	return l, nil
+}
+
+// px gives a length in pixels of the output.
+func (p Plan) px(v int) int {
+	if p.DPR > 0 {
+		return int(math.Round(float64(v) * p.DPR))
+	}
+	return v
+}
+
+// insets gives i in pixels of the output.
+func (p Plan) insets(i Insets) Insets {
+	return Insets{p.px(i.Top), p.px(i.Right), p.px(i.Bottom), p.px(i.Left)}
+}
+
+// fit is layoutOf up to the frame.
+func (p Plan) fit(x, y span) (layout, error) {
 	if p.Rect != nil {
-		var err error
-		if x, y, err = p.Rect.spans(w, h); err != nil {
+		rx, ry, err := p.Rect.spans(int(x.size), int(y.size))
+		if err != nil {
 			return layout{}, err
 		}
+		x, y = rx.moved(x.lo), ry.moved(y.lo)
 	}
-	l := layout{x: x, y: y}
+	l := layout{x: x, y: y, fromX: x, fromY: y}
 	sw, sh := x.size, y.size
 	bw, bh := p.box(p.Width, sw), p.box(p.Height, sh) // zero: not asked for
+	// The box has room for Pad.
+	pad := p.insets(p.Pad)
+	if bw > 0 {
+		bw = math.Max(1, bw-float64(pad.Left+pad.Right))
+	}
+	if bh > 0 {
+		bh = math.Max(1, bh-float64(pad.Top+pad.Bottom))
+	}
 
 	switch {
 	case p.Fit == Cover && p.Aspect > 0 && (bw == 0 || bh == 0):
@@ -62,6 +108,9 @@ func (p Plan) layout(w, h int) (layout, error) {
 		l.frame = image.Pt(l.w, l.h)
 		return l, nil
 	}
+	if p.Fit == Cover {
+		bw, bh = p.bounded(bw, p.MinWidth, p.MaxWidth), p.bounded(bh, p.MinHeight, p.MaxHeight)
+	}
 	l.frame = image.Pt(int(bw), int(bh))
 
 	inside := math.Min(bw/sw, bh/sh)
@@ -86,8 +135,41 @@ func (p Plan) layout(w, h int) (layout, error) {
 			l.frame = image.Pt(l.w, l.h)
 		}
 		l.at = image.Pt((l.frame.X-l.w)/2, (l.frame.Y-l.h)/2)
+		if f := p.Fill; f != nil && p.Fit != Clamp {
+			l.at = image.Pt(f.X.of(l.frame.X-l.w, Middle), f.Y.of(l.frame.Y-l.h, Middle))
+		}
 	}
 	return l, nil
+}
+
+// bounded moves a side of the box between what MinWidth and its kin ask for.
+func (p Plan) bounded(v float64, least, most int) float64 {
+	if most > 0 {
+		v = math.Min(v, float64(p.px(most)))
+	}
+	return math.Max(v, float64(p.px(least)))
+}
+
+// of gives how much of room is before what a places. Standard is what NoAlign means.
+func (a Align) of(room int, standard Align) int {
+	if a == NoAlign {
+		a = standard
+	}
+	switch a {
+	case Near:
+		return 0
+	case Middle:
+		return room / 2
+	}
+	return room
+}
+
+// moved gives s, of a part that begins at n, in all of it.
+func (s span) moved(n int) span {
+	s.at += float64(n)
+	s.lo += n
+	s.hi += n
+	return s
 }
 
 // box gives a side of the box in pixels, from what was asked for and the source's size.
@@ -110,6 +192,9 @@ func (p Plan) cut(l *layout, bw, bh float64) {
 	sw, sh := l.x.size, l.y.size
 	f := math.Max(bw/sw, bh/sh)
 	l.x.size, l.y.size = math.Min(sw, bw/f), math.Min(sh, bh/f)
+	if p.Zoom > 1 && slices.Contains(p.Crop, FocalPoint) {
+		l.x.size, l.y.size = math.Max(1, l.x.size/p.Zoom), math.Max(1, l.y.size/p.Zoom)
+	}
 	restX, restY := sw-l.x.size, sh-l.y.size
 
 	const unset = -1
@@ -139,9 +224,13 @@ func (p Plan) cut(l *layout, bw, bh float64) {
 			}
 			set(&fx, place(at.X, sw, l.x.size))
 			set(&fy, place(at.Y, sh, l.y.size))
-		case Entropy:
-			l.slideX = l.slideX || fx == unset && restX > 0
-			l.slideY = l.slideY || fy == unset && restY > 0
+		case Entropy, Edges:
+			if fx == unset && restX > 0 {
+				l.slideX = c
+			}
+			if fy == unset && restY > 0 {
+				l.slideY = c
+			}
 			set(&fx, 0.5)
 			set(&fy, 0.5)
 		}
@@ -277,12 +366,10 @@ func (p Plan) missing() string {
 		name  string
 		asked bool
 	}{
-		{"MinWidth", p.MinWidth != 0}, {"MinHeight", p.MinHeight != 0}, {"MaxWidth", p.MaxWidth != 0}, {"MaxHeight", p.MaxHeight != 0},
-		{"Fit FaceArea", p.Fit == FaceArea}, {"Crop Edges", slices.Contains(p.Crop, Edges)}, {"Crop Faces", slices.Contains(p.Crop, Faces)},
-		{"Zoom", p.Zoom != 0}, {"Crosshairs", p.Crosshairs}, {"Face", p.Face != 0}, {"FacePad", p.FacePad != 0},
-		{"Trim", p.Trim != nil}, {"Pivot", p.Pivot}, {"FaceBlur", p.FaceBlur != 0}, {"FacePixelate", p.FacePixelate != 0},
-		{"Adjust", p.Adjust != Adjust{}}, {"Stylize", p.Stylize != Stylize{}}, {"Fill", p.Fill != nil}, {"Pad", p.Pad != Insets{}},
-		{"Border", p.Border != nil}, {"Mask", p.Mask != nil}, {"Grid", p.Grid != nil}, {"Blend", p.Blend != nil},
+		{"Fit FaceArea", p.Fit == FaceArea}, {"Crop Faces", slices.Contains(p.Crop, Faces)},
+		{"Face", p.Face != 0}, {"FacePad", p.FacePad != 0}, {"FaceBlur", p.FaceBlur != 0}, {"FacePixelate", p.FacePixelate != 0},
+		{"Adjust", p.Adjust != Adjust{}}, {"Stylize", p.Stylize != Stylize{}}, {"Fill's Blur", p.Fill != nil && p.Fill.Blur != 0},
+		{"Blend", p.Blend != nil},
 		{"Text", p.Text != nil}, {"Encoding", p.Encoding != Encoding{}},
 	} {
 		if f.asked {

@@ -2,7 +2,6 @@ package resize
 
 import (
 	"context"
-	"fmt"
 	"image"
 	"math"
 )
@@ -90,16 +89,23 @@ type placedMark struct {
 	alpha uint32 // of 255
 }
 
-// placeMarks makes the marks their size.
+// placeMarks makes the marks their size, and the mask that of the picture.
 func (j *job) placeMarks(ctx context.Context) error {
+	next := 1
+	if m := j.plan.Mask; m != nil && m.Shape == PictureMask {
+		if err := j.placeMask(ctx, &j.inputs[next]); err != nil {
+			return err
+		}
+		next++
+	}
 	for i, mk := range j.plan.Marks {
-		in := &j.inputs[1+i]
+		in := &j.inputs[next+i]
 		p := poseOf(in.info.Orientation, NoFlip)
 		srcW, srcH := p.size(in.info.Width, in.info.Height)
-		w, h, at := mk.place(srcW, srcH, j.layout.frame)
+		w, h, at := mk.place(srcW, srcH, j.layout.out)
 		upright, err := p.upright(ctx, &j.arena, in.src, whole(srcW), whole(srcH), w, h, srcW, srcH, false)
 		if err != nil {
-			return fmt.Errorf("mark %d: %w", i+1, err)
+			return j.inputError(next+i, err)
 		}
 		m, _ := rgb(upright)
 		alpha := mk.Alpha
@@ -107,6 +113,31 @@ func (j *job) placeMarks(ctx context.Context) error {
 			alpha = 100
 		}
 		j.marks = append(j.marks, placedMark{m: m, at: at, alpha: uint32(alpha*255+50) / 100})
+	}
+	return nil
+}
+
+// placeMask stretches the mask over the picture, before Pad.
+func (j *job) placeMask(ctx context.Context, in *input) error {
+	size := j.layout.out
+	pad := j.plan.insets(j.plan.Pad)
+	size = size.Sub(image.Pt(pad.Left+pad.Right, pad.Top+pad.Bottom))
+	p := poseOf(in.info.Orientation, NoFlip)
+	srcW, srcH := p.size(in.info.Width, in.info.Height)
+	m, err := p.upright(ctx, &j.arena, in.src, whole(srcW), whole(srcH), size.X, size.Y, srcW, srcH, false)
+	if err != nil {
+		return j.inputError(1, err)
+	}
+	alpha, transparent := m.(*image.NRGBA)
+	if !transparent {
+		j.maskAlpha = gray8(m)
+		return nil
+	}
+	j.maskAlpha = image.NewGray(alpha.Rect)
+	for y := range alpha.Rect.Dy() {
+		for x := range alpha.Rect.Dx() {
+			j.maskAlpha.Pix[y*j.maskAlpha.Stride+x] = alpha.Pix[y*alpha.Stride+4*x+3]
+		}
 	}
 	return nil
 }

@@ -94,7 +94,7 @@ func (r *Renderer) pixelBytes(in *input, n need) int64 {
 // renderBytes is the memory that j takes beside the pixels of its inputs.
 func (j *job) renderBytes() int64 {
 	_, _, w, h := j.shown()
-	frame := max(int64(w)*int64(h), int64(j.layout.frame.X)*int64(j.layout.frame.Y))
+	frame := max(int64(w)*int64(h), int64(j.layout.frame.X)*int64(j.layout.frame.Y), int64(j.layout.out.X)*int64(j.layout.out.Y))
 	// A row of boxes, as many as a filter has taps.
 	bytes := int64(j.srcW+j.srcH)*4*2*32 + 1<<20
 	switch {

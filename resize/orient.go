@@ -60,6 +60,21 @@ func (p pose) stored(x, y span, w, h int) (span, span) {
 	return x, y
 }
 
+// shownAs takes spans of the stored picture, w by h, to spans of the upright one. Neither is mirrored.
+func (p pose) shownAs(x, y span, w, h int) (span, span) {
+	if p.swap {
+		x, y, w, h = y, x, h, w
+	}
+	if p.flipX {
+		x = x.mirrored(w)
+	}
+	if p.flipY {
+		y = y.mirrored(h)
+	}
+	x.flip, y.flip = false, false
+	return x, y
+}
+
 func (s span) mirrored(n int) span {
 	return span{at: float64(n) - s.at - s.size, size: s.size, lo: n - s.hi, hi: n - s.lo, flip: !s.flip}
 }

@@ -155,10 +155,8 @@ func (r *Renderer) prepare(p Plan, inputs []Input) (*job, error) {
 		return nil, err
 	}
 	j := &job{Renderer: r, plan: p, to: to, info: info, pose: poseOf(info.Orientation, p.Flip)}
-	frames := 1
-	if j.animated = to.Format == GIF && info.Format == GIF && info.Frames > 1; j.animated {
-		frames = info.Frames
-	}
+	j.animated = to.Format == GIF && info.Format == GIF && info.Frames > 1
+	frames := j.frames()
 	if err := r.fits(info, frames); err != nil {
 		return nil, err
 	}
@@ -253,13 +251,22 @@ type job struct {
 	animated   bool
 	inputs     []input // the original, then the marks
 	marks      []placedMark
+	maskAlpha  *image.Gray // of a Mask that is a picture, as large as the frame
 
 	leave func() // ends the leave to work; nil where there is none
 	arena arena
 }
 
+// frames is how many pictures come out.
+func (j *job) frames() int {
+	if j.animated {
+		return j.info.Frames
+	}
+	return 1
+}
+
 func (j *job) sizeFits(frames int) error {
-	f := j.layout.frame
+	f := j.layout.out
 	n := limit(j.MaxSize, 8192)
 	if j.to.MaxSide > 0 {
 		n = min(n, j.to.MaxSide)
@@ -307,7 +314,11 @@ func (j *job) shown() (x, y span, w, h int) {
 }
 
 // plain says that the picture is the original resampled, and no more.
-func (j *job) plain() bool { return !j.layout.pads() && j.plan.Rotate == 0 && len(j.plan.Marks) == 0 }
+func (j *job) plain() bool {
+	p := &j.plan
+	return !j.layout.pads() && j.layout.out == j.layout.frame && p.Rotate == 0 && !p.Crosshairs && p.Mask == nil && p.Border == nil &&
+		len(p.Marks) == 0
+}
 
 // rasters is the memory for a picture between the original and the encoder. Frames of an animation outlive each other, and
 // have none in common.
@@ -353,6 +364,12 @@ func (j *job) compose(ctx context.Context, src source) (image.Image, error) {
 			return nil, err
 		}
 	}
+	if j.plan.Pivot && j.plan.Rotate != 0 {
+		if m, err = pivot(ctx, m, j.plan.Rotate); err != nil {
+			return nil, err
+		}
+	}
+	m = j.surround(m)
 	if len(j.marks) > 0 {
 		m = j.mark(m)
 	}
@@ -368,7 +385,12 @@ func (j *job) ground(m image.Image) image.Image {
 			return &image.RGBA{Pix: px.Pix, Stride: px.Stride, Rect: px.Rect}
 		}
 	case *image.NRGBA:
-		if j.plan.Background != nil {
+		switch {
+		case j.plan.Grid != nil:
+			t = owned(t)
+			j.checker(t)
+			m = opaque(t)
+		case j.plan.Background != nil:
 			t = owned(t)
 			underlay(t, *j.plan.Background)
 			m = opaque(t)
@@ -387,14 +409,23 @@ func (j *job) pad(m image.Image) image.Image {
 	l := j.layout
 	src, solid := rgb(m)
 	dst := image.NewNRGBA(image.Rectangle{Max: l.frame})
-	if j.plan.Fit == Clamp {
+	switch f := j.plan.Fill; {
+	case j.plan.Fit == Clamp:
 		extend(dst, src, l.at)
-	} else {
+	case f != nil && f.Gradient != nil:
+		j.gradient(dst, f.Gradient)
+		over(dst, src, l.at, 255)
+		return opaque(dst)
+	default:
 		c := white
 		if j.plan.Background != nil {
 			c = *j.plan.Background
 		}
-		if c.A < 255 {
+		asked := f != nil && f.Color != nil
+		if asked {
+			c = *f.Color
+		}
+		if c.A < 255 && !asked {
 			c = color.NRGBA{} // ground lays it under all of the picture, once
 		}
 		solid = solid && c.A == 255

@@ -15,7 +15,7 @@ import (
 //
 // A frame of w by h, seen from the turned picture, is a box of w·|cos|+h·|sin| by w·|sin|+h·|cos|.
 func (j *job) turn() (w, h int, zoom float64) {
-	if j.plan.Rotate == 0 {
+	if j.plan.Rotate == 0 || j.plan.Pivot {
 		return 0, 0, 0
 	}
 	fw, fh := float64(j.layout.frame.X), float64(j.layout.frame.Y)
@@ -49,6 +49,15 @@ func (s span) middle(f float64) span {
 	return s
 }
 
+// turnedSize is the size of the box that a picture of w by h takes in when it is turned.
+func turnedSize(w, h int, degrees float64) image.Point {
+	sin, cos := sincos(degrees)
+	sin, cos = math.Abs(sin), math.Abs(cos)
+	// What rounding leaves above a whole number is no pixel.
+	side := func(v float64) int { return int(math.Ceil(v - 1e-6)) }
+	return image.Pt(side(float64(float64(w)*cos)+float64(float64(h)*sin)), side(float64(float64(w)*sin)+float64(float64(h)*cos)))
+}
+
 // rotate turns m counter-clockwise around its middle and gives w by h pixels of the middle. The error is the cause
 // of ctx's end.
 func rotate(ctx context.Context, m image.Image, degrees float64, w, h int) (image.Image, error) {
@@ -75,4 +84,21 @@ func rotate(ctx context.Context, m image.Image, degrees float64, w, h int) (imag
 		-sin, cos, float64(h)/2 + sin*cx - cos*cy,
 	}, in, in.Rect, draw.Src, nil)
 	return standard(out), nil
+}
+
+// pivot turns m counter-clockwise, and gives all of it: what is around it in the box that it takes in is transparent.
+func pivot(ctx context.Context, m image.Image, degrees float64) (image.Image, error) {
+	b := m.Bounds()
+	size := turnedSize(b.Dx(), b.Dy(), degrees)
+	if _, rest := math.Modf(degrees / 90); rest == 0 {
+		return rotate(ctx, m, degrees, size.X, size.Y)
+	}
+	// A transparent edge around the picture makes its edges smooth.
+	const edge = 2
+	src, _ := rgb(m)
+	in := image.NewNRGBA(image.Rect(0, 0, b.Dx()+2*edge, b.Dy()+2*edge))
+	for y := range b.Dy() {
+		copy(in.Pix[(y+edge)*in.Stride+4*edge:], src.Pix[y*src.Stride:][:4*b.Dx()])
+	}
+	return rotate(ctx, in, degrees, size.X, size.Y)
 }

@@ -89,7 +89,7 @@ func (j *job) take(ctx context.Context) error {
 		j.giveBack()
 		var err error
 		if in.pyramid, j.leave, err = j.Pyramids.get(ctx, j.Renderer, in, j.needOf(i), j.renderBytes()); err != nil {
-			return markError(i, err)
+			return j.inputError(i, err)
 		}
 		begun = true
 	}
@@ -115,8 +115,11 @@ func (j *job) take(ctx context.Context) error {
 			in.src, err = j.decode(ctx, in.Bytes, in.info, j.needOf(i), j.arena.alloc)
 		}
 		if err != nil {
-			return markError(i, err)
+			return j.inputError(i, err)
 		}
+	}
+	if err := j.look(ctx); err != nil {
+		return err
 	}
 	return j.placeMarks(ctx)
 }
@@ -140,12 +143,12 @@ func (j *job) giveBack() {
 	}
 }
 
-// markError says which mark err is about, where it is about one.
-func markError(i int, err error) error {
+// inputError says which input err is about, where it is about another than the original.
+func (j *job) inputError(i int, err error) error {
 	if i == 0 {
 		return err
 	}
-	return fmt.Errorf("mark %d: %w", i, err)
+	return fmt.Errorf("%s: %w", j.plan.inputName(i), err)
 }
 
 // needOf is what j wants of an input: of a mark everything.
@@ -158,7 +161,7 @@ func (j *job) needOf(i int) need {
 
 // reductionOf is by how much an input is made smaller: a mark is taken as it is.
 func (j *job) reductionOf(i int) float64 {
-	if i > 0 {
+	if i > 0 || j.looks() {
 		return 1
 	}
 	return j.reduction()
@@ -167,9 +170,12 @@ func (j *job) reductionOf(i int) float64 {
 // need is what j wants of its original.
 func (j *job) need() need {
 	n := need{j.denom(), image.Rect(0, 0, j.info.Width, j.info.Height)}
+	if j.looks() {
+		return need{1, n.region}
+	}
 	var across, down [2]int
 	x, y, w, h := j.shown()
-	if l := j.layout; l.slideX || l.slideY { // all that could be shown is looked at
+	if l := j.layout; l.slides() { // all that could be shown is looked at
 		x, y = j.pose.stored(l.x, l.y, j.srcW, j.srcH)
 		across, down = [2]int{x.lo, x.hi}, [2]int{y.lo, y.hi}
 	} else {

@@ -1,6 +1,11 @@
 package resize
 
-import "image/color"
+import (
+	"context"
+	"image"
+	"image/color"
+	"math"
+)
 
 // Trim cuts a uniform edge off. What would leave nothing is not done.
 type Trim struct {
@@ -69,4 +74,140 @@ func (t *Trim) check(c *checker) {
 	}
 	c.within("Trim.Alpha", t.Alpha, 0, 255)
 	c.within("Trim.Pad", float64(t.Pad), -200, 200)
+}
+
+// looks reports whether j's layout hangs on what is in the original.
+func (j *job) looks() bool { return j.plan.Trim != nil }
+
+// look works out the layout again, with what the original shows. Of an animation, the first frame counts for all.
+func (j *job) look(ctx context.Context) error {
+	if !j.looks() {
+		return nil
+	}
+	src := j.inputs[0].src
+	if src.m == nil {
+		var err error
+		if src, err = j.decode(ctx, j.inputs[0].Bytes, j.info, j.need(), j.arena.alloc); err != nil {
+			return err
+		}
+	}
+	px, _ := rgb(src.m)
+	x, y := j.plan.Trim.within(px)
+	// The stored picture is trimmed; which side is which is for the pose to say.
+	x, y = j.pose.shownAs(x, y, j.info.Width, j.info.Height)
+	var err error
+	if j.layout, err = j.plan.layoutOf(x, y); err != nil {
+		return err
+	}
+	return j.sizeFits(j.frames())
+}
+
+// within gives what is left of m: all of it, where nothing else is.
+func (t *Trim) within(m *image.NRGBA) (x, y span) {
+	w, h := m.Rect.Dx(), m.Rect.Dy()
+	edge := t.edge(m)
+	top, bottom, left, right := 0, h, 0, w
+	column, row := func(i int) line { return line{m.Pix[4*i:], m.Stride, top, bottom} }, func(i int) line {
+		return line{m.Pix[i*m.Stride:], 4, left, right}
+	}
+	for top < bottom && edge(row(top)) {
+		top++
+	}
+	for bottom > top && edge(row(bottom-1)) {
+		bottom--
+	}
+	for left < right && top < bottom && edge(column(left)) {
+		left++
+	}
+	for right > left && top < bottom && edge(column(right-1)) {
+		right--
+	}
+	if left >= right || top >= bottom {
+		return whole(w), whole(h)
+	}
+	side := func(lo, hi, n int) span {
+		lo, hi = max(lo-t.Pad, 0), min(hi+t.Pad, n)
+		if lo >= hi { // a Pad below zero that leaves nothing
+			return whole(n)
+		}
+		return span{at: float64(lo), size: float64(hi - lo), lo: lo, hi: hi}
+	}
+	return side(left, right, w), side(top, bottom, h)
+}
+
+// A line is a row or a column of pixels: those from lo to hi, step bytes apart.
+type line struct {
+	pix    []uint8
+	step   int
+	lo, hi int
+}
+
+// edge gives what tells whether a line is part of the edge.
+func (t *Trim) edge(m *image.NRGBA) func(line) bool {
+	by := t.By
+	if by == TrimColorUnlessAlpha {
+		by = TrimColor
+		if !solid(m.Pix, m.Stride, m.Rect.Dx(), m.Rect.Dy()) {
+			by = TrimAlpha
+		}
+	}
+	every := func(ok func(px []uint8) bool) func(line) bool {
+		return func(l line) bool {
+			for i := l.lo; i < l.hi; i++ {
+				if !ok(l.pix[i*l.step:][:4]) {
+					return false
+				}
+			}
+			return true
+		}
+	}
+	switch by {
+	case TrimAlpha:
+		return every(func(px []uint8) bool { return float64(px[3]) <= t.Alpha })
+	case TrimColor:
+		c := [4]uint8(m.Pix[:4])
+		if t.Color != nil {
+			c = [4]uint8{t.Color.R, t.Color.G, t.Color.B, t.Color.A}
+		}
+		return every(func(px []uint8) bool {
+			for i, v := range c {
+				if math.Abs(float64(px[i])-float64(v)) > t.Tolerance {
+					return false
+				}
+			}
+			return true
+		})
+	}
+	mean, deviation := 11.0, 10.0
+	if t.Mean != nil {
+		mean = *t.Mean
+	}
+	if t.Deviation != nil {
+		deviation = *t.Deviation
+	}
+	// What the edge looks like is the mean of the four corners.
+	w, h := m.Rect.Dx(), m.Rect.Dy()
+	var corner [4]float64
+	for _, at := range []int{m.PixOffset(0, 0), m.PixOffset(w-1, 0), m.PixOffset(0, h-1), m.PixOffset(w-1, h-1)} {
+		for i := range corner {
+			corner[i] += float64(m.Pix[at+i]) / 4
+		}
+	}
+	return func(l line) bool {
+		n := float64(l.hi - l.lo)
+		for c := range 4 {
+			sum, squares := 0, 0
+			for i := l.lo; i < l.hi; i++ {
+				v := int(l.pix[i*l.step+c])
+				sum += v
+				squares += v * v
+			}
+			average := float64(sum) / n
+			variance := max(float64(squares)/n-average*average, 0)
+			if math.Abs(average-corner[c]) > mean || math.Sqrt(variance) > deviation {
+				return false
+			}
+		}
+		return true
+	}
 }
