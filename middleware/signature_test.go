@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"encoding/base64"
 	"errors"
 	"io"
 	"net/http"
@@ -38,7 +39,7 @@ func TestSign(t *testing.T) {
 		{"/img/photos/cat.jpg?s=old&%73=older", "/img/photos/cat.jpg?s=lRSRNKkhxFpyrqZWgSK_iSsLWlMYw65d3q3K71RsylI"},
 		{"/img/photos/cat.jpg?w=400#eye", "/img/photos/cat.jpg?w=400&s=5mV25YSBhUeIGNf57ndrNHAD9BoSo3aROH5zlNdpboU#eye"},
 	} {
-		s := &Signature{Keys: keys(testKey, "another")}
+		s := &Signature{Keys: keys(testKey, "another-key-of-bytes")}
 		got := s.Sign(test.uri)
 		if got != test.want {
 			t.Errorf("%s:\n got %s\nwant %s", test.uri, got, test.want)
@@ -53,9 +54,9 @@ func TestSignatureCheck(t *testing.T) {
 	const (
 		good = "5mV25YSBhUeIGNf57ndrNHAD9BoSo3aROH5zlNdpboU" // of /img/photos/cat.jpg?w=400
 		bare = "lRSRNKkhxFpyrqZWgSK_iSsLWlMYw65d3q3K71RsylI" // of /img/photos/cat.jpg
-		// printf %s '/cat.jpg?w=1' | openssl dgst -sha256 -hmac k1 …, and k2
-		k1 = "t_HeHTV2RTh2oChDF1ZXcVuISD4Pv7v9Fnvdm1UKJd0"
-		k2 = "SmIbKI8boGRIZDmkLYxC88li-WozQse6l6vXmrGuf3c"
+		// printf %s '/cat.jpg?w=1' | openssl dgst -sha256 -hmac key-1-of-16-bytes …, and key-2-of-16-bytes
+		k1 = "T1DXccbdkY_2hu7eu76NNd9wtssBCyrADjeyJ0rHPDk"
+		k2 = "mRAiO81VQjlT79lz6q2Fi7I4U3GQyUk0a7-EuKMcAxQ"
 	)
 	std := Signature{Keys: keys(testKey)}
 	for _, test := range []struct {
@@ -65,10 +66,18 @@ func TestSignatureCheck(t *testing.T) {
 		want error
 	}{
 		{"last", std, "/img/photos/cat.jpg?w=400&s=" + good, nil},
-		{"first", std, "/img/photos/cat.jpg?s=" + good + "&w=400", nil},
 		{"alone", std, "/img/photos/cat.jpg?s=" + bare, nil},
 		{"absolute form", std, "http://img.example/img/photos/cat.jpg?w=400&s=" + good, nil},
 
+		{"first", std, "/img/photos/cat.jpg?s=" + good + "&w=400", errNotLast},
+		{"in the middle", std, "/img/photos/cat.jpg?w=4&s=" + good + "&h=2", errNotLast},
+		{"an old one that somebody appended to", std, "/img/photos/cat.jpg?s=" + bare + "&w=400", errNotLast},
+		{"followed by nothing", std, "/img/photos/cat.jpg?w=400&s=" + good + "&", errNotLast},
+		{"in base64", std, "/img/photos/cat.jpg?w=400&s64=" + base64.RawURLEncoding.EncodeToString([]byte(good)), errNoSign},
+		{"in upper case", std, "/img/photos/cat.jpg?w=400&s=" + strings.ToUpper(good), errBadSign},
+		{"a longer one", std, "/img/photos/cat.jpg?w=400&s=" + good + "A", errBadSign},
+		{"with escapes in it", std, "/img/photos/cat.jpg?w=400&s=%35" + good[1:], errBadSign},
+		{"two slashes", std, "//img/photos/cat.jpg?w=400&s=" + good, errBadSign},
 		{"not signed", std, "/img/photos/cat.jpg?w=400", errNoSign},
 		{"no query", std, "/img/photos/cat.jpg", errNoSign},
 		{"twice", std, "/img/photos/cat.jpg?w=400&s=" + good + "&s=" + good, errManySign},
@@ -77,7 +86,8 @@ func TestSignatureCheck(t *testing.T) {
 		{"no value", std, "/img/photos/cat.jpg?w=400&s", errBadSign},
 		{"empty", std, "/img/photos/cat.jpg?w=400&s=", errBadSign},
 		{"another query", std, "/img/photos/cat.jpg?w=401&s=" + good, errBadSign},
-		{"a parameter more", std, "/img/photos/cat.jpg?w=400&s=" + good + "&h=1", errBadSign},
+		{"a parameter more", std, "/img/photos/cat.jpg?w=400&s=" + good + "&h=1", errNotLast},
+		{"a parameter more before it", std, "/img/photos/cat.jpg?w=400&h=1&s=" + good, errBadSign},
 		{"a parameter less", std, "/img/photos/cat.jpg?s=" + good, errBadSign},
 		{"an empty parameter more", std, "/img/photos/cat.jpg?w=400&&s=" + good, errBadSign},
 		{"another path", std, "/img/photos/dog.jpg?w=400&s=" + good, errBadSign},
@@ -89,19 +99,21 @@ func TestSignatureCheck(t *testing.T) {
 		{"another name", std, "/img/photos/cat.jpg?w=400&S=" + good, errNoSign},
 		{"a question mark more", std, "/img/photos/cat.jpg?&s=" + bare, errBadSign},
 
-		{"first key", Signature{Keys: keys("k1", "k2")}, "/cat.jpg?w=1&s=" + k1, nil},
-		{"second key", Signature{Keys: keys("k1", "k2")}, "/cat.jpg?w=1&s=" + k2, nil},
-		{"a key taken out", Signature{Keys: keys("k2")}, "/cat.jpg?w=1&s=" + k1, errBadSign},
+		{"first key", Signature{Keys: keys("key-1-of-16-bytes", "key-2-of-16-bytes")}, "/cat.jpg?w=1&s=" + k1, nil},
+		{"second key", Signature{Keys: keys("key-1-of-16-bytes", "key-2-of-16-bytes")}, "/cat.jpg?w=1&s=" + k2, nil},
+		{"a key taken out", Signature{Keys: keys("key-2-of-16-bytes")}, "/cat.jpg?w=1&s=" + k1, errBadSign},
 
-		{"another name, configured", Signature{Keys: keys("k1"), Param: "sig"}, "/cat.jpg?w=1&sig=" + k1, nil},
-		{"then s is an ordinary one", Signature{Keys: keys("k1"), Param: "sig"}, "/cat.jpg?w=1&s=" + k1, errNoSign},
+		{"another name, configured", Signature{Keys: keys("key-1-of-16-bytes"), Param: "sig"}, "/cat.jpg?w=1&sig=" + k1, nil},
+		{"then s is an ordinary one", Signature{Keys: keys("key-1-of-16-bytes"), Param: "sig"}, "/cat.jpg?w=1&s=" + k1, errNoSign},
 
 		{"a prefix cut off in front", Signature{Keys: keys(testKey), Prefix: "/img"}, "/photos/cat.jpg?w=400&s=" + good, nil},
 		{"a prefix that was not", Signature{Keys: keys(testKey), Prefix: "/img"}, "/img/photos/cat.jpg?w=400&s=" + good, errBadSign},
 
 		{"no keys", Signature{}, "/img/photos/cat.jpg?w=400&s=" + good, errNoKey},
-		{"no key in the keys", Signature{Keys: keys("", "")}, "/img/photos/cat.jpg?w=400&s=" + sum(nil, "/img/photos/cat.jpg?w=400"), errNoKey},
-		{"an empty key beside another", Signature{Keys: keys(testKey, "")}, "/img/photos/cat.jpg?w=400&s=" + sum(nil, "/img/photos/cat.jpg?w=400"), errBadSign},
+		{"no key in the keys", Signature{Keys: keys("", "")}, "/img/photos/cat.jpg?w=400&s=" + sum(nil, "/img/photos/cat.jpg?w=400"), errShortKey},
+		{"an empty key beside another", Signature{Keys: keys(testKey, "")}, "/img/photos/cat.jpg?w=400&s=" + good, errShortKey},
+		{"a key of 15 bytes", Signature{Keys: keys(testKey[:15])}, "/img/photos/cat.jpg?w=400&s=" + sum([]byte(testKey[:15]), "/img/photos/cat.jpg?w=400"), errShortKey},
+		{"a key of 16 bytes", Signature{Keys: keys(testKey[:16])}, "/img/photos/cat.jpg?w=400&s=" + sum([]byte(testKey[:16]), "/img/photos/cat.jpg?w=400"), nil},
 	} {
 		for _, method := range []string{"GET", "HEAD"} {
 			err := test.s.Check(httptest.NewRequest(method, test.uri, nil))
@@ -116,7 +128,7 @@ func TestSignatureCheck(t *testing.T) {
 }
 
 func TestSignWithoutKeyPanics(t *testing.T) {
-	for _, s := range []*Signature{{}, {Keys: keys("")}, {Keys: keys("", testKey)}} {
+	for _, s := range []*Signature{{}, {Keys: keys("")}, {Keys: keys("", testKey)}, {Keys: keys(testKey, "short")}} {
 		func() {
 			defer func() {
 				if recover() == nil {
@@ -138,9 +150,10 @@ func TestSignatureOfARewrittenURL(t *testing.T) {
 	}{
 		{"not changed", func(*http.Request) {}, nil},
 		{"prefix cut off", func(r *http.Request) { r.URL.Path = "/cat 1.jpg" }, nil},
-		{"another path", func(r *http.Request) { r.URL.Path = "/dog.jpg" }, errBadSign},
-		{"a parameter more", func(r *http.Request) { r.URL.RawQuery += "&h=1" }, errBadSign},
-		{"no query", func(r *http.Request) { r.URL.RawQuery = "" }, errBadSign},
+		{"another path", func(r *http.Request) { r.URL.Path = "/dog.jpg" }, errRewritten},
+		{"another spelling", func(r *http.Request) { r.URL.RawPath = "/img/c%61t%201.jpg" }, errRewritten},
+		{"a parameter more", func(r *http.Request) { r.URL.RawQuery += "&h=1" }, errRewritten},
+		{"no query", func(r *http.Request) { r.URL.RawQuery = "" }, errRewritten},
 	} {
 		r := httptest.NewRequest("GET", s.Sign("/img/cat%201.jpg?w=400"), nil)
 		test.change(r)
@@ -181,6 +194,7 @@ func TestSignatureHandler(t *testing.T) {
 				t.Fatalf("%s: %q: got %d", name, query.signed, w.Code)
 			}
 			want := strings.TrimPrefix(query.want, "?")
+			got.ParseForm()
 			if got.URL.Path != test.path || got.URL.RawQuery != want || got.RequestURI != "/img/a%20b.jpg"+query.want || got.Form.Has("s") {
 				t.Errorf("%s: %q: h got %s, RequestURI %s, form %v", name, query.signed, got.URL, got.RequestURI, got.Form)
 			}
