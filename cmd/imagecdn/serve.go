@@ -99,6 +99,8 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 	strict := f.Bool("strict", false, "answer 400 to unknown parameters")
 	warm := f.Int("warm", 0, "how many of an image's popular `pictures` are made again after a purge of it")
 	noAVIF := f.Bool("no-avif", false, "let auto=format never pick AVIF, which takes long to make")
+	var guard guardFlags
+	guard.define(f)
 	access := f.Bool("access-log", false, "log every request")
 	if err := parse(f, args); err != nil {
 		return err
@@ -112,6 +114,12 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 	opened := imagecdn.Sources{"photos": imagecdn.FS(samples.FS())}
 	if !demo {
 		opened = openSources(sources, *private)
+	}
+	if demo && guard.given() {
+		return usageError("-sign and -allow take a -source: the page of sample photographs is not signed")
+	}
+	if err := guard.read(); err != nil {
+		return err
 	}
 	if memory < 0 {
 		return usageError("-memory takes a size")
@@ -155,6 +163,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", top)
 	mux.Handle("/-/", http.StripPrefix("/-", h.Admin(&imagecdn.AdminOptions{Keys: []string{*key}})))
+	guarded := guard.wrap(h)
 	// Pages and the API compress; images have done so already.
 	pages := gzhttp.GzipHandler(mux)
 	// ServeMux answers paths that are not clean with a redirect; images' paths are the handler's to judge.
@@ -163,13 +172,16 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 			pages.ServeHTTP(w, r)
 			return
 		}
-		h.ServeHTTP(w, r)
+		guarded.ServeHTTP(w, r)
 	})
 	if *access {
 		root = (&middleware.AccessLog{Logger: log}).Handler(root)
 	}
 
 	announce(stdout, "http://"+listener.Addr().String(), opened, demo, printed, *dir)
+	if guard.signed() {
+		fmt.Fprintln(stdout, "URLs of images have to be signed: docs/signing.md has how.")
+	}
 	return serveUntil(ctx, listener, root)
 }
 
