@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"time"
 
 	"github.com/imagecdn/imagecdn/middleware"
 )
@@ -61,6 +62,104 @@ func ExampleSignature_insideStripPrefix() {
 	fmt.Print(resp.StatusCode, " ")
 	io.Copy(os.Stdout, resp.Body)
 	// Output: 200 the image /photos/cat.jpg?w=400
+}
+
+func ExampleSignature_Sign() {
+	sign := &middleware.Signature{Keys: [][]byte{[]byte("secret-key-of-32-bytes-0123456789")}}
+	fmt.Println(sign.Sign("/photos/cat.jpg?w=400"))
+	// Output:
+	// /photos/cat.jpg?w=400&s=C5yNcIIYnY5whud_6EUF9jXE74EUhR0CbZREw85rufk
+}
+
+// A new key signs, and what the old one has signed is good until it is taken out.
+func ExampleSignature_rotation() {
+	before := &middleware.Signature{Keys: [][]byte{[]byte("secret-key-of-32-bytes-0123456789")}}
+	after := &middleware.Signature{Keys: [][]byte{[]byte("another-key-of-32-bytes-012345678"), before.Keys[0]}}
+
+	for _, uri := range []string{before.Sign("/photos/cat.jpg?w=400"), after.Sign("/photos/cat.jpg?w=400")} {
+		fmt.Println(get(after.Handler(images), uri).StatusCode, get(before.Handler(images), uri).StatusCode)
+	}
+	// Output:
+	// 200 200
+	// 200 403
+}
+
+func ExampleUntil() {
+	sign := &middleware.Signature{Keys: [][]byte{[]byte("secret-key-of-32-bytes-0123456789")}}
+	past, future := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2999, 1, 1, 0, 0, 0, 0, time.UTC)
+
+	fmt.Println(middleware.Until("/photos/cat.jpg?w=400", past))
+	for _, t := range []time.Time{past, future} {
+		resp := get(sign.Handler(images), sign.Sign(middleware.Until("/photos/cat.jpg?w=400", t)))
+		fmt.Print(resp.StatusCode, " ")
+		io.Copy(os.Stdout, resp.Body)
+	}
+	// Output:
+	// /photos/cat.jpg?w=400&expires=1577836800
+	// 404 the URL has expired
+	// 200 the image /photos/cat.jpg?w=400&expires=32472144000
+}
+
+func ExampleImgixSignature() {
+	sign := &middleware.ImgixSignature{Tokens: []string{"FOO123bar"}}
+	fmt.Println(sign.Sign("/users/1.png?w=400&h=300"))
+	// Output:
+	// /users/1.png?w=400&h=300&s=c7b86f666a832434dd38577e38cf86d1
+}
+
+func ExampleCloudimageSignature() {
+	sign := &middleware.CloudimageSignature{Salts: []string{"salt"}}
+	fmt.Println(sign.Sign("/v7/assets/image.jpg?w=200"))
+	// Output:
+	// /v7/assets/image.jpg?w=200&ci_sign=84c81ef20852013046
+}
+
+func ExampleCloudimageSeal() {
+	seal := &middleware.CloudimageSeal{Salts: []string{"salt"}}
+	fmt.Println(seal.Seal("/v7/assets/image.jpg?w=100&h=300&blur=20", "h", "blur"))
+
+	// What is not sealed may be changed, and what is may not.
+	for _, add := range []string{"", "&q=50", "&h=9000"} {
+		resp := get(seal.Handler(images), "/v7/assets/image.jpg?ci_eqs=Ymx1cj0yMCZoPTMwMA&ci_seal=a49adc8f592ef99188"+add)
+		fmt.Print(resp.StatusCode, " ")
+		io.Copy(os.Stdout, resp.Body)
+	}
+	// Output:
+	// /v7/assets/image.jpg?w=100&ci_eqs=Ymx1cj0yMCZoPTMwMA&ci_seal=a49adc8f592ef99188
+	// 200 the image /v7/assets/image.jpg?blur=20&h=300
+	// 200 the image /v7/assets/image.jpg?blur=20&h=300&q=50
+	// 403 signature refused: a parameter that is sealed is given twice
+}
+
+func ExampleAllow() {
+	sizes := &middleware.Allow{Params: map[string][]string{"w": {"320", "640", "1280"}, "auto": {"format"}}}
+	for _, query := range []string{"w=640", "w=641"} {
+		resp := get(sizes.Handler(images), "/photos/cat.jpg?"+query)
+		fmt.Print(resp.StatusCode, " ")
+		io.Copy(os.Stdout, resp.Body)
+	}
+	// Output:
+	// 200 the image /photos/cat.jpg?w=640
+	// 403 parameter refused: "w" is not allowed to be "641" here
+}
+
+// Some sizes for everybody, and all sizes signed.
+func ExampleAnyOf() {
+	sign := &middleware.Signature{Keys: [][]byte{[]byte("secret-key-of-32-bytes-0123456789")}}
+	sizes := &middleware.Allow{Params: map[string][]string{"w": {"320", "640"}}}
+	guard := middleware.AnyOf{sizes, sign}
+	mux := http.NewServeMux()
+	mux.Handle("/img/", sign.Handler(http.StripPrefix("/img", images))) // signs /img/photos/cat.jpg
+	mux.Handle("/", guard.Handler(images))
+
+	for _, uri := range []string{"/photos/cat.jpg?w=640", "/photos/cat.jpg?w=641", sign.Sign("/photos/cat.jpg?w=641"), "/img/photos/cat.jpg?w=640"} {
+		fmt.Println(get(mux, uri).StatusCode)
+	}
+	// Output:
+	// 200
+	// 403
+	// 200
+	// 403
 }
 
 func ExampleCORS() {

@@ -2,6 +2,7 @@ package middleware
 
 import (
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/http"
@@ -327,29 +328,67 @@ func sealing(path, query string) string {
 	return path + "?ci_eqs=" + eqs + "&ci_seal=" + sha1Hex(path + eqs + "salt")[:18]
 }
 
-// Who knows the MD5 of a secret and a URL knows that of both with padding and more: the digest is the state that hashing goes
-// on from. With the secret's length guessed, the forged URL hashes to what is computed here. It is refused for the NULs in it.
+// Who knows the digest of a secret and a URL knows that of both with padding and more: the digest is the state that hashing
+// goes on from. With the secret's length guessed, the forged URL hashes to what is computed here with it. It is refused for the NULs in it.
 func TestLengthExtension(t *testing.T) {
-	const token, signed = "FOO123bar", "/users/1.png"
-	pad := []byte{0x80}
-	for (len(token)+len(signed)+len(pad))%64 != 56 {
-		pad = append(pad, 0)
+	const secret, signed = "FOO123bar", "/users/1.png?w=400&h=300"
+	forge := func(bigEndian bool) string {
+		pad := []byte{0x80}
+		for (len(secret)+len(signed)+len(pad))%64 != 56 {
+			pad = append(pad, 0)
+		}
+		bits := uint64(8 * (len(secret) + len(signed)))
+		if bigEndian {
+			pad = binary.BigEndian.AppendUint64(pad, bits)
+		} else {
+			pad = binary.LittleEndian.AppendUint64(pad, bits)
+		}
+		return signed + string(pad) + "&w=8000"
 	}
-	bits := 8 * (len(token) + len(signed))
-	pad = append(pad, byte(bits), byte(bits>>8), 0, 0, 0, 0, 0, 0)
-	forged := signed + string(pad) + "?w=8000"
-	s := &ImgixSignature{Tokens: []string{token}}
-	uri := addParam(forged, "s", imgixSum(token, forged)) // what the forger computes without the token
-	r := &http.Request{Method: "GET", URL: &url.URL{Path: signed + string(pad), RawQuery: strings.SplitN(uri, "?", 2)[1]}, RequestURI: uri}
-	if err := s.Check(r); !errors.Is(err, ErrSignature) {
-		t.Errorf("a forged URL is let through: %v", err)
+	for _, test := range []struct {
+		c   Checker
+		uri string
+	}{
+		{&ImgixSignature{Tokens: []string{secret}}, addParam(forge(false), "s", imgixSum(secret, forge(false)))},
+		{&CloudimageSignature{Salts: []string{secret}}, addParam(forge(true), "ci_sign", sha1Hex(secret+forge(true)))},
+	} {
+		path, query, _ := strings.Cut(test.uri, "?")
+		for _, sentAs := range []string{test.uri, ""} {
+			r := &http.Request{Method: "GET", URL: &url.URL{Path: path, RawQuery: query}, RequestURI: sentAs}
+			if err := test.c.Check(r); err != errBadSign {
+				t.Errorf("%T: a forged URL: %v", test.c, err)
+			}
+		}
+		if request(test.uri) != nil {
+			t.Errorf("net/http's server takes %q", test.uri)
+		}
 	}
-	r = &http.Request{Method: "GET", URL: &url.URL{Path: signed + string(pad), RawQuery: r.URL.RawQuery}}
-	if err := s.Check(r); !errors.Is(err, ErrSignature) {
-		t.Errorf("without a server, a forged URL is let through: %v", err)
-	}
-	if request(uri) != nil {
-		t.Error("net/http's server takes a URL with NUL bytes")
+}
+
+// Nothing but a path, of visible bytes where a digest could be extended, is looked at.
+func TestOddRequests(t *testing.T) {
+	native, imgix := &Signature{Keys: keys(testKey)}, &ImgixSignature{Tokens: []string{"FOO123bar"}}
+	ci, seal := &CloudimageSignature{Salts: []string{"salt"}}, &CloudimageSeal{Salts: []string{"salt"}}
+	for _, test := range []struct {
+		c         Checker
+		uri, path string // as sent, and what is left of it
+		want      error
+	}{
+		{native, addParam("cat.jpg", "s", sum([]byte(testKey), "cat.jpg")), "cat.jpg", errRewritten},
+		{native, addParam("*", "s", sum([]byte(testKey), "*")), "*", errRewritten},
+		{native, addParam("http://host", "s", sum([]byte(testKey), "")), "", errRewritten},
+		{native, addParam("http://host/", "s", sum([]byte(testKey), "/")), "/", nil},
+		{native, addParam("mailto:cat", "s", sum([]byte(testKey), "mailto:cat")), "cat", errRewritten},
+		{native, addParam("/a%zz", "s", sum([]byte(testKey), "/a%zz")), "/a", errRewritten},
+		{imgix, addParam("/\x80\x00/cat.jpg", "s", imgixSum("FOO123bar", "/\x80\x00/cat.jpg")), "/cat.jpg", errBadSign},
+		{ci, addParam("/\x80\x00/cat.jpg", "ci_sign", sha1Hex("salt/\x80\x00/cat.jpg")), "/cat.jpg", errBadSign},
+		{seal, addParam("/\x80\x00/cat.jpg", "ci_seal", sha1Hex("/\x80\x00/cat.jpgsalt")), "/cat.jpg", errBadSign},
+	} {
+		_, query, _ := strings.Cut(test.uri, "?")
+		r := &http.Request{Method: "GET", URL: &url.URL{Path: test.path, RawQuery: query}, RequestURI: test.uri}
+		if err := test.c.Check(r); err != test.want {
+			t.Errorf("%q: got %v, want %v", test.uri, err, test.want)
+		}
 	}
 }
 
