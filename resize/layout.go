@@ -20,8 +20,9 @@ type layout struct {
 	frame image.Point // larger than w by h where Fit pads
 	at    image.Point // where in the frame the picture is
 
-	out   image.Point // the size of the output: the frame, turned by Pivot and widened by Pad
-	inset image.Point // where in the output the frame begins
+	turned image.Point // the frame, turned by Pivot
+	out    image.Point // the size of the output: that, widened by Pad
+	inset  image.Point // where in the output that begins
 }
 
 // pads reports whether there is a frame around the picture.
@@ -36,13 +37,12 @@ func (p Plan) layoutOf(x, y span) (layout, error) {
 	if err != nil {
 		return layout{}, err
 	}
-	l.out = l.frame
+	l.turned = l.frame
 	if p.Pivot && p.Rotate != 0 {
-		l.out = turnedSize(l.frame.X, l.frame.Y, p.Rotate)
+		l.turned = turnedSize(l.frame.X, l.frame.Y, p.Rotate)
 	}
 	pad := p.insets(p.Pad)
-	l.out.X += pad.Left + pad.Right
-	l.out.Y += pad.Top + pad.Bottom
+	l.out = l.turned.Add(image.Pt(pad.Left+pad.Right, pad.Top+pad.Bottom))
 	l.inset = image.Pt(pad.Left, pad.Top)
 	return l, nil
 }
@@ -369,7 +369,6 @@ func (p Plan) missing() string {
 		{"Fit FaceArea", p.Fit == FaceArea}, {"Crop Faces", slices.Contains(p.Crop, Faces)},
 		{"Face", p.Face != 0}, {"FacePad", p.FacePad != 0}, {"FaceBlur", p.FaceBlur != 0}, {"FacePixelate", p.FacePixelate != 0},
 		{"Adjust", p.Adjust != Adjust{}}, {"Stylize", p.Stylize != Stylize{}}, {"Fill's Blur", p.Fill != nil && p.Fill.Blur != 0},
-		{"Blend", p.Blend != nil},
 		{"Text", p.Text != nil}, {"Encoding", p.Encoding != Encoding{}},
 	} {
 		if f.asked {
@@ -377,9 +376,8 @@ func (p Plan) missing() string {
 		}
 	}
 	for _, m := range p.Marks {
-		m.XAlign, m.YAlign, m.Width, m.Alpha, m.Pad = 0, 0, 0, 0, nil
-		if m != (Mark{}) {
-			return "what a Mark asks for beyond its place, width, opacity and pad"
+		if m.Text != nil {
+			return "a Mark's Text"
 		}
 	}
 	return ""

@@ -3,6 +3,7 @@ package resize
 import (
 	"errors"
 	"fmt"
+	"image"
 	"math"
 	"testing"
 )
@@ -204,22 +205,36 @@ func TestMarkPlace(t *testing.T) {
 		w, h  int
 		frame [2]int
 		want  [4]int // place and size
+		plan  Plan
 	}{
-		{"bottom right, 5 pixels away", Mark{}, 20, 10, [2]int{100, 80}, [4]int{75, 65, 20, 10}},
-		{"top left", Mark{XAlign: Near, YAlign: Near, Pad: pad(0)}, 20, 10, [2]int{100, 80}, [4]int{0, 0, 20, 10}},
-		{"middle", Mark{XAlign: Middle, YAlign: Middle}, 20, 10, [2]int{100, 80}, [4]int{40, 35, 20, 10}},
-		{"width in pixels", Mark{Width: 40}, 20, 10, [2]int{100, 80}, [4]int{55, 55, 40, 20}},
-		{"width as a fraction", Mark{Width: 0.1}, 20, 10, [2]int{100, 80}, [4]int{85, 70, 10, 5}},
-		{"made to fit", Mark{}, 2000, 1000, [2]int{100, 80}, [4]int{5, 30, 90, 45}},
-		{"made to fit by height", Mark{Width: 1}, 10, 1000, [2]int{100, 80}, [4]int{94, 5, 1, 70}},
-		{"a pad larger than the picture", Mark{Pad: pad(500)}, 20, 10, [2]int{9, 9}, [4]int{4, 4, 1, 1}},
-		{"a picture of one pixel", Mark{}, 20, 10, [2]int{1, 1}, [4]int{0, 0, 1, 1}},
+		{"bottom right, 5 pixels away", Mark{}, 20, 10, [2]int{100, 80}, [4]int{75, 65, 20, 10}, Plan{}},
+		{"top left", Mark{XAlign: Near, YAlign: Near, Pad: pad(0)}, 20, 10, [2]int{100, 80}, [4]int{0, 0, 20, 10}, Plan{}},
+		{"middle", Mark{XAlign: Middle, YAlign: Middle}, 20, 10, [2]int{100, 80}, [4]int{40, 35, 20, 10}, Plan{}},
+		{"width in pixels", Mark{Width: 40}, 20, 10, [2]int{100, 80}, [4]int{55, 55, 40, 20}, Plan{}},
+		{"width as a fraction", Mark{Width: 0.1}, 20, 10, [2]int{100, 80}, [4]int{85, 70, 10, 5}, Plan{}},
+		{"made to fit", Mark{}, 2000, 1000, [2]int{100, 80}, [4]int{5, 30, 90, 45}, Plan{}},
+		{"made to fit by height", Mark{Width: 1}, 10, 1000, [2]int{100, 80}, [4]int{94, 5, 1, 70}, Plan{}},
+		{"a pad larger than the picture", Mark{Pad: pad(500)}, 20, 10, [2]int{9, 9}, [4]int{4, 4, 1, 1}, Plan{}},
+		{"height in pixels", Mark{Height: 40}, 20, 10, [2]int{100, 80}, [4]int{15, 35, 80, 40}, Plan{}},
+		{"a box", Mark{Width: 30, Height: 30}, 20, 10, [2]int{100, 80}, [4]int{65, 60, 30, 15}, Plan{}},
+		{"a box that is filled", Mark{Width: 30, Height: 30, Fit: Cover}, 20, 10, [2]int{100, 80}, [4]int{65, 45, 30, 30}, Plan{}},
+		{"a box it is padded to", Mark{Width: 30, Height: 30, Fit: Fill}, 20, 10, [2]int{100, 80}, [4]int{65, 45, 30, 30}, Plan{}},
+		{"a box it is stretched to", Mark{Width: 30, Height: 30, Fit: Scale}, 20, 10, [2]int{100, 80}, [4]int{65, 45, 30, 30}, Plan{}},
+		{"a box it does not grow into", Mark{Width: 30, Height: 30, Fit: Max}, 20, 10, [2]int{100, 80}, [4]int{75, 65, 20, 10}, Plan{}},
+		{"a box too large", Mark{Width: 300, Height: 300, Fit: Cover}, 20, 10, [2]int{100, 80}, [4]int{25, 5, 70, 70}, Plan{}},
+		{"a percentage", Mark{Scale: 50}, 20, 10, [2]int{100, 80}, [4]int{45, 50, 50, 25}, Plan{}},
+		{"at a place", Mark{X: pad(3), Y: pad(0)}, 20, 10, [2]int{100, 80}, [4]int{3, 0, 20, 10}, Plan{}},
+		{"at twice the density", Mark{Width: 20, Pad: pad(4)}, 20, 10, [2]int{100, 80}, [4]int{52, 52, 40, 20}, Plan{DPR: 2}},
+		{"a picture of one pixel", Mark{}, 20, 10, [2]int{1, 1}, [4]int{0, 0, 1, 1}, Plan{}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			frame := layout{}.frame
-			frame.X, frame.Y = tt.frame[0], tt.frame[1]
-			w, h, at := tt.mark.place(tt.w, tt.h, frame)
-			if got := [4]int{at.X, at.Y, w, h}; got != tt.want {
+			frame, size := image.Pt(tt.frame[0], tt.frame[1]), image.Pt(tt.w, tt.h)
+			l, err := tt.mark.box(tt.plan, size, frame).plan().layout(tt.w, tt.h)
+			if err != nil {
+				t.Fatal(err)
+			}
+			at := tt.mark.at(tt.plan, l.frame, frame)
+			if got := [4]int{at.X, at.Y, l.frame.X, l.frame.Y}; got != tt.want {
 				t.Errorf("at %v, want %v", got, tt.want)
 			}
 		})

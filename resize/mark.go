@@ -3,6 +3,7 @@ package resize
 import (
 	"context"
 	"image"
+	"image/color"
 	"math"
 )
 
@@ -98,30 +99,174 @@ func (j *job) placeMarks(ctx context.Context) error {
 		}
 		next++
 	}
-	for i, mk := range j.plan.Marks {
-		in := &j.inputs[next+i]
-		p := poseOf(in.info.Orientation, NoFlip)
-		srcW, srcH := p.size(in.info.Width, in.info.Height)
-		w, h, at := mk.place(srcW, srcH, j.layout.out)
-		upright, err := p.upright(ctx, &j.arena, in.src, whole(srcW), whole(srcH), w, h, srcW, srcH, false)
+	if b := j.plan.Blend; b != nil && b.Color == nil {
+		in := &j.inputs[next]
+		m, err := j.boxed(ctx, in, b.box(j.plan, j.layout.turned))
 		if err != nil {
-			return j.inputError(next+i, err)
+			return j.inputError(next, err)
 		}
-		m, _ := rgb(upright)
-		alpha := mk.Alpha
-		if alpha == 0 {
-			alpha = 100
+		j.blended = placedMark{m: m, at: b.at(j.plan, m.Rect.Size(), j.layout.turned)}
+		next++
+	}
+	for i := range j.plan.Marks {
+		mk := &j.plan.Marks[i]
+		if mk.Text != nil {
+			continue
 		}
-		j.marks = append(j.marks, placedMark{m: m, at: at, alpha: uint32(alpha*255+50) / 100})
+		in := &j.inputs[next]
+		next++
+		if out := j.layout.out; out.X < mk.MinWidth || out.Y < mk.MinHeight {
+			continue
+		}
+		m, err := j.boxed(ctx, in, mk.box(j.plan, in.upright(), j.layout.out))
+		if err == nil && mk.Rotate != 0 {
+			var turned image.Image
+			if turned, err = pivot(ctx, m, math.Mod(360-mk.Rotate, 360)); err == nil {
+				m, _ = rgb(turned)
+			}
+		}
+		if err != nil {
+			return j.inputError(next-1, err)
+		}
+		j.place(mk, m)
 	}
 	return nil
 }
 
+// place puts m, a mark at its size, where mk says.
+func (j *job) place(mk *Mark, m *image.NRGBA) {
+	out, size := j.layout.out, m.Rect.Size()
+	alpha := mk.Alpha
+	if alpha == 0 {
+		alpha = 100
+	}
+	placed := placedMark{m: m, alpha: uint32(alpha*255+50) / 100}
+	placed.at = mk.at(j.plan, size, out)
+	if !mk.Tile {
+		j.marks = append(j.marks, placed)
+		return
+	}
+	pad := mk.pad(j.plan, out)
+	for y := pad.Y; y < out.Y; y += size.Y + pad.Y {
+		for x := pad.X; x < out.X; x += size.X + pad.X {
+			placed.at = image.Pt(x, y)
+			j.marks = append(j.marks, placed)
+		}
+	}
+}
+
+// pad is the distance from the edges of a picture. One that leaves nothing in a small picture is given up before the mark is.
+func (mk *Mark) pad(p Plan, out image.Point) image.Point {
+	pad := p.px(5)
+	if mk.Pad != nil {
+		pad = p.px(*mk.Pad)
+	}
+	return image.Pt(min(pad, (out.X-1)/2), min(pad, (out.Y-1)/2))
+}
+
+// at is the place of a mark of a size.
+func (mk *Mark) at(p Plan, size, out image.Point) image.Point {
+	pad := mk.pad(p, out)
+	at := image.Pt(pad.X+mk.XAlign.of(out.X-2*pad.X-size.X, Far), pad.Y+mk.YAlign.of(out.Y-2*pad.Y-size.Y, Far))
+	if mk.X != nil {
+		at.X = p.px(*mk.X)
+	}
+	if mk.Y != nil {
+		at.Y = p.px(*mk.Y)
+	}
+	return at
+}
+
+// box is what an input of a size is mapped into: never more than what the pad leaves.
+func (mk *Mark) box(p Plan, size, out image.Point) box {
+	b := box{width: mk.Width, height: mk.Height, fit: mk.Fit}
+	if mk.Scale > 0 {
+		b = box{width: float64(mk.Scale) / 100}
+	}
+	return b.pixels(p, out).within(size, out.Sub(mk.pad(p, out).Mul(2)))
+}
+
+// A box is what a picture that goes into another is mapped into: in pixels above 1, else in fractions of the other.
+type box struct {
+	width, height float64
+	fit           Fit
+	crop          []Crop
+}
+
+// pixels gives b in pixels.
+func (b box) pixels(p Plan, of image.Point) box {
+	side := func(v float64, of int) float64 {
+		switch {
+		case v == 0:
+			return 0
+		case v <= 1:
+			return atLeast1(v * float64(of))
+		case p.DPR > 0:
+			v *= p.DPR
+		}
+		return atLeast1(v)
+	}
+	b.width, b.height = side(b.width, of.X), side(b.height, of.Y)
+	return b
+}
+
+// within makes b, which is in pixels, smaller where what is mapped into it would be larger than room.
+func (b box) within(size, room image.Point) box {
+	l, err := b.plan().layout(size.X, size.Y)
+	if err != nil {
+		return b
+	}
+	f := math.Min(float64(room.X)/float64(l.frame.X), float64(room.Y)/float64(l.frame.Y))
+	if f >= 1 {
+		return b
+	}
+	fit := b.fit
+	if b.width == 0 || b.height == 0 {
+		fit = Scale // the size is the input's own, made smaller
+	}
+	return box{atLeast1(float64(l.frame.X) * f), atLeast1(float64(l.frame.Y) * f), fit, b.crop}
+}
+
+// plan gives the plan that maps an input into b, which is in pixels.
+func (b box) plan() Plan {
+	// A side of one pixel would be a fraction of the input, and all of it.
+	side := func(v float64) float64 {
+		if v == 1 {
+			return math.Nextafter(1, 2)
+		}
+		return v
+	}
+	return Plan{Width: side(b.width), Height: side(b.height), Fit: b.fit, Crop: b.crop}
+}
+
+// upright is the size of an input as it is seen.
+func (in *input) upright() image.Point {
+	w, h := poseOf(in.info.Orientation, NoFlip).size(in.info.Width, in.info.Height)
+	return image.Pt(w, h)
+}
+
+// boxed maps an input into b, which is in pixels.
+func (j *job) boxed(ctx context.Context, in *input, b box) (*image.NRGBA, error) {
+	size := in.upright()
+	sub := &job{Renderer: j.Renderer, plan: b.plan(), to: codecFor(PNG), info: in.info,
+		pose: poseOf(in.info.Orientation, NoFlip), srcW: size.X, srcH: size.Y}
+	sub.plan.Background = &color.NRGBA{} // what Fill pads with
+	var err error
+	if sub.layout, err = sub.plan.layout(size.X, size.Y); err != nil {
+		return nil, err
+	}
+	m, err := sub.compose(ctx, in.src)
+	j.arena.buffers = append(j.arena.buffers, sub.arena.buffers...)
+	if err != nil {
+		return nil, err
+	}
+	px, _ := rgb(m)
+	return px, nil
+}
+
 // placeMask stretches the mask over the picture, before Pad.
 func (j *job) placeMask(ctx context.Context, in *input) error {
-	size := j.layout.out
-	pad := j.plan.insets(j.plan.Pad)
-	size = size.Sub(image.Pt(pad.Left+pad.Right, pad.Top+pad.Bottom))
+	size := j.layout.turned
 	p := poseOf(in.info.Orientation, NoFlip)
 	srcW, srcH := p.size(in.info.Width, in.info.Height)
 	m, err := p.upright(ctx, &j.arena, in.src, whole(srcW), whole(srcH), size.X, size.Y, srcW, srcH, false)
@@ -140,37 +285,6 @@ func (j *job) placeMask(ctx context.Context, in *input) error {
 		}
 	}
 	return nil
-}
-
-// place gives the size and the place of a mark of w by h in a frame.
-func (mk Mark) place(w, h int, frame image.Point) (int, int, image.Point) {
-	pad := 5
-	if mk.Pad != nil {
-		pad = *mk.Pad
-	}
-	// A pad that leaves nothing in a small picture is given up before the mark is.
-	padX, padY := min(pad, (frame.X-1)/2), min(pad, (frame.Y-1)/2)
-	roomX, roomY := float64(frame.X-2*padX), float64(frame.Y-2*padY)
-
-	f := 1.0
-	switch {
-	case mk.Width > 1:
-		f = mk.Width / float64(w)
-	case mk.Width > 0:
-		f = mk.Width * float64(frame.X) / float64(w)
-	}
-	f = math.Min(f, math.Min(roomX/float64(w), roomY/float64(h)))
-	mw, mh := int(atLeast1(float64(w)*f)), int(atLeast1(float64(h)*f))
-	side := func(a Align, pad, size, frame int) int {
-		switch a {
-		case Near:
-			return pad
-		case Middle:
-			return (frame - size) / 2
-		}
-		return frame - pad - size
-	}
-	return mw, mh, image.Pt(side(mk.XAlign, padX, mw, frame.X), side(mk.YAlign, padY, mh, frame.Y))
 }
 
 // mark draws the marks over m.

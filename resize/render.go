@@ -251,6 +251,7 @@ type job struct {
 	animated   bool
 	inputs     []input // the original, then the marks
 	marks      []placedMark
+	blended    placedMark  // the input of a Blend
 	maskAlpha  *image.Gray // of a Mask that is a picture, as large as the frame
 
 	leave func() // ends the leave to work; nil where there is none
@@ -316,7 +317,7 @@ func (j *job) shown() (x, y span, w, h int) {
 // plain says that the picture is the original resampled, and no more.
 func (j *job) plain() bool {
 	p := &j.plan
-	return !j.layout.pads() && j.layout.out == j.layout.frame && p.Rotate == 0 && !p.Crosshairs && p.Mask == nil && p.Border == nil &&
+	return !j.layout.pads() && j.layout.out == j.layout.frame && p.Rotate == 0 && !p.Crosshairs && p.Blend == nil && p.Mask == nil && p.Border == nil &&
 		len(p.Marks) == 0
 }
 
@@ -368,6 +369,9 @@ func (j *job) compose(ctx context.Context, src source) (image.Image, error) {
 		if m, err = pivot(ctx, m, j.plan.Rotate); err != nil {
 			return nil, err
 		}
+	}
+	if j.plan.Blend != nil {
+		m = j.blendOver(m)
 	}
 	m = j.surround(m)
 	if len(j.marks) > 0 {

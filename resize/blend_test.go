@@ -1,0 +1,173 @@
+package resize
+
+import (
+	"image/color"
+	"math"
+	"testing"
+)
+
+// slowMode is what W3C Compositing and Blending Level 1 says of opaque colours, in floating point.
+func slowMode(mode BlendMode, b, s [3]float64) [3]float64 {
+	lum := func(c [3]float64) float64 { return 0.3*c[0] + 0.59*c[1] + 0.11*c[2] }
+	sat := func(c [3]float64) float64 { return max(c[0], c[1], c[2]) - min(c[0], c[1], c[2]) }
+	clip := func(c [3]float64) [3]float64 {
+		l, n, x := lum(c), min(c[0], c[1], c[2]), max(c[0], c[1], c[2])
+		for i := range c {
+			if n < 0 {
+				c[i] = l + (c[i]-l)*l/(l-n)
+			}
+			if x > 1 {
+				c[i] = l + (c[i]-l)*(1-l)/(x-l)
+			}
+		}
+		return c
+	}
+	setLum := func(c [3]float64, l float64) [3]float64 {
+		d := l - lum(c)
+		return clip([3]float64{c[0] + d, c[1] + d, c[2] + d})
+	}
+	setSat := func(c [3]float64, s float64) [3]float64 {
+		lo, hi := min(c[0], c[1], c[2]), max(c[0], c[1], c[2])
+		if hi == lo {
+			return [3]float64{}
+		}
+		for i := range c {
+			c[i] = (c[i] - lo) * s / (hi - lo)
+		}
+		return c
+	}
+	switch mode {
+	case HueBlend:
+		return setLum(setSat(s, sat(b)), lum(b))
+	case SaturationBlend:
+		return setLum(setSat(b, sat(s)), lum(b))
+	case ColorBlend:
+		return setLum(s, lum(b))
+	case Luminosity:
+		return setLum(b, lum(s))
+	}
+	f := mode.separable()
+	return [3]float64{f(b[0], s[0]), f(b[1], s[1]), f(b[2], s[2])}
+}
+
+func TestBlendModes(t *testing.T) {
+	backdrop, source := noise(37, 29), noise(37, 29)
+	for i := range source.Pix {
+		source.Pix[i] = uint8(int(source.Pix[i])*7 + 31*i)
+		if i%4 == 3 {
+			backdrop.Pix[i], source.Pix[i] = 255, 255
+		}
+	}
+	for mode := Overlay; mode <= SoftLight; mode++ {
+		got := toNRGBA(pixels(t, Plan{Blend: &Blend{Mode: mode}}, encodePixels(t, backdrop), encodePixels(t, source)))
+		for i := 0; i < len(got.Pix); i += 4 {
+			var b, s [3]float64
+			for c := range 3 {
+				b[c], s[c] = float64(backdrop.Pix[i+c])/255, float64(source.Pix[i+c])/255
+			}
+			want := slowMode(mode, b, s)
+			for c := range 3 {
+				if d := math.Abs(float64(got.Pix[i+c]) - want[c]*255); d > 1 || d > 0.51 && mode.separable() != nil {
+					t.Fatalf("mode %d of %v and %v: %v, want %.4v", mode, backdrop.Pix[i:i+3], source.Pix[i:i+3], got.Pix[i:i+3], want)
+				}
+			}
+		}
+	}
+}
+
+func TestBlendOfWhatIsTransparent(t *testing.T) {
+	red := color.NRGBA{200, 0, 0, 255}
+	m := encodePixels(t, plain(20, 10, red))
+	blue := color.NRGBA{0, 0, 255, 255}
+	for _, tt := range []struct {
+		name  string
+		blend Blend
+		want  color.NRGBA
+	}{
+		{"normal covers", Blend{Color: &blue, Mode: Normal}, blue},
+		{"half of it", Blend{Color: &blue, Mode: Normal, Alpha: 50}, color.NRGBA{100, 0, 128, 255}},
+		{"half a colour", Blend{Color: &color.NRGBA{0, 0, 255, 128}, Mode: Normal}, color.NRGBA{100, 0, 128, 255}},
+		{"nothing", Blend{Color: &color.NRGBA{0, 0, 255, 0}, Mode: Multiply}, red},
+	} {
+		got := at(pixels(t, Plan{Blend: &tt.blend}, m), 3, 3)
+		for _, d := range []int{int(got.R) - int(tt.want.R), int(got.G) - int(tt.want.G), int(got.B) - int(tt.want.B), int(got.A) - int(tt.want.A)} {
+			if d < -1 || d > 1 {
+				t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+				break
+			}
+		}
+	}
+	// Over nothing, a mode has nothing to work on: the source is what shows.
+	clear := encodePixels(t, plain(20, 10, color.NRGBA{0, 200, 0, 0}))
+	if got := at(pixels(t, Plan{Blend: &Blend{Color: &blue, Mode: Multiply}}, clear), 3, 3); got != blue {
+		t.Errorf("over nothing: %v", got)
+	}
+}
+
+func TestBlendIsPlaced(t *testing.T) {
+	n := func(v int) *int { return &v }
+	red, blue := color.NRGBA{200, 0, 0, 255}, color.NRGBA{0, 0, 255, 255}
+	m, top := encodePixels(t, plain(40, 20, red)), encodePixels(t, plain(10, 5, blue))
+	for _, tt := range []struct {
+		name         string
+		blend        Blend
+		x, y, x2, y2 int
+	}{
+		{"top left", Blend{}, 0, 0, 10, 5},
+		{"bottom right", Blend{XAlign: Far, YAlign: Far, Pad: 2}, 28, 13, 38, 18},
+		{"in the middle", Blend{XAlign: Middle, YAlign: Middle}, 15, 7, 25, 12},
+		{"at a place", Blend{X: n(3), Y: n(4)}, 3, 4, 13, 9},
+		{"half as wide as the picture", Blend{Width: 0.5}, 0, 0, 20, 10},
+		{"over all of it", Blend{Inherit: true}, 0, 0, 40, 20},
+		{"over its edge", Blend{X: n(35), Y: n(18)}, 35, 18, 40, 20},
+		{"filling a box", Blend{Width: 12, Height: 12, Fit: Cover}, 0, 0, 12, 12},
+		{"clamped to a box", Blend{Width: 12, Height: 12, Fit: Clamp}, 0, 0, 12, 12},
+		{"within a box", Blend{Width: 12, Height: 12}, 0, 0, 12, 6},
+	} {
+		tt.blend.Mode = Normal
+		got := pixels(t, Plan{Blend: &tt.blend}, m, top)
+		for y := range 20 {
+			for x := range 40 {
+				want := red
+				if x >= tt.x && x < tt.x2 && y >= tt.y && y < tt.y2 {
+					want = blue
+				}
+				if c := at(got, x, y); c != want {
+					t.Fatalf("%s: %d,%d is %v", tt.name, x, y, c)
+				}
+			}
+		}
+	}
+}
+
+func TestMarksAreTurnedTiledAndLeftOut(t *testing.T) {
+	red, blue := color.NRGBA{200, 0, 0, 255}, color.NRGBA{0, 0, 255, 255}
+	m, top := encodePixels(t, plain(60, 40, red)), encodePixels(t, plain(10, 4, blue))
+	n := func(v int) *int { return &v }
+	blues := func(mk Mark) (count int, first color.NRGBA) {
+		got := pixels(t, Plan{Marks: []Mark{mk}}, m, top)
+		for y := range 40 {
+			for x := range 60 {
+				if at(got, x, y) == blue {
+					count++
+				}
+			}
+		}
+		return count, at(got, 2, 2)
+	}
+	if c, _ := blues(Mark{Rotate: 90, Pad: n(0)}); c != 40 {
+		t.Errorf("turned: %d", c)
+	}
+	if c, first := blues(Mark{Tile: true, Pad: n(2)}); c != 5*10*(6*4+2) || first != blue {
+		t.Errorf("tiled: %d, %v", c, first)
+	}
+	if c, _ := blues(Mark{MinWidth: 61}); c != 0 {
+		t.Errorf("on a picture too narrow: %d", c)
+	}
+	if c, _ := blues(Mark{MinWidth: 60, MinHeight: 40}); c != 40 {
+		t.Errorf("on one just wide enough: %d", c)
+	}
+	if c, _ := blues(Mark{Width: 10, Height: 10, Fit: Fill}); c != 40 {
+		t.Errorf("padded with nothing: %d", c)
+	}
+}
