@@ -38,13 +38,13 @@ var importPolicy = map[string]struct {
 	"origin":            {modules: []string{"code.dny.dev/ssrf"}}, // the ranges of addresses that are not public
 	"origin/origintest": {},
 	"resize": {
-		own: []string{"internal/jpegdec", "internal/jpegenc", "internal/kernel"}, // JPEG, and the loops of resampling
+		own: []string{"internal/icc", "internal/jpegdec", "internal/jpegenc", "internal/kernel"}, // colour, JPEG, and the loops of resampling
 		modules: []string{
 			"github.com/gen2brain/webp", // encodes WebP
 			"golang.org/x/image",        // decodes WebP and BMP, resamples
 		},
 	},
-	"resize/avif":     {own: []string{"resize"}, modules: []string{"github.com/gen2brain/avif"}},
+	"resize/avif":     {own: []string{"internal/icc", "resize"}, modules: []string{"github.com/gen2brain/avif"}},
 	"purge":           {},
 	"purge/boltlog":   {own: []string{"purge"}, modules: []string{"go.etcd.io/bbolt"}}, // jobs in a file
 	"purge/purgetest": {own: []string{"purge"}},
@@ -70,6 +70,7 @@ var importPolicy = map[string]struct {
 	"internal/fault":       {},                                       // mistakes that tests must find; none without a build tag
 	"internal/flight":      {modules: []string{"golang.org/x/sync"}}, // singleflight
 	"internal/hitbench":    {own: []string{"", "cache"}},             // a command that scripts/hits.sh measures
+	"internal/icc":         {},                                       // colour profiles
 	"internal/jpegdec":     {modules: []string{"golang.org/x/sys"}},  // whether there is AVX2
 	"internal/jpegenc":     {modules: []string{"golang.org/x/sys"}},  // whether there is AVX2
 	"internal/kernel":      {modules: []string{"golang.org/x/sys"}},  // what the processor can
