@@ -39,6 +39,10 @@ type Codec struct {
 	// can; w's Write gives that cause, too. Nil means that the format is read only.
 	Encode func(ctx context.Context, w io.Writer, m image.Image, o EncodeOptions) error
 
+	// Profile gives the ICC profile that the pixels of data, for which Probe succeeded, are by, as the file has it or made from what
+	// it says of colours, and nil for sRGB. It may be part of data. Nil means that the format has none.
+	Profile func(data []byte) []byte
+
 	// MaxSide is the largest width or height that Encode takes. Zero means that Renderer.MaxSize decides.
 	MaxSide int
 
@@ -47,6 +51,9 @@ type Codec struct {
 
 	// Alpha says that Encode keeps transparency.
 	Alpha bool
+
+	// Profiles says that Encode writes EncodeOptions.Profile.
+	Profiles bool
 }
 
 // DecodeOptions say what a Codec may leave out. It may as well ignore them.
@@ -66,6 +73,10 @@ type DecodeOptions struct {
 type EncodeOptions struct {
 	// Quality is 1 to 100, for formats that lose something.
 	Quality int
+
+	// Profile is the ICC profile to write: of gray for *image.Gray, else of RGB, and the picture is then written as what its profile
+	// is for. Empty means none.
+	Profile []byte
 }
 
 // Info is what the header of a picture says.

@@ -87,7 +87,13 @@ func TestCorpus(t *testing.T) {
 				if f != 1 {
 					want = slowResize(full, 0, 0, float64(full.w), float64(full.h), w, h)
 				}
-				same(t, toCanvas(pixels(t, Plan{Width: float64(w), Height: float64(h), Fit: Scale}, data)), want, 35)
+				atLeast := 35.0
+				if strings.Contains(name, "cmyk") {
+					atLeast = 30 // inks are resampled, and the reference resamples the colours that they make
+				}
+				// The reference knows no profile, nor gAMA, which all of pngsuite's have.
+				p := Plan{Width: float64(w), Height: float64(h), Fit: Scale, Color: Strip}
+				same(t, toCanvas(pixels(t, p, data)), want, atLeast)
 			}
 		})
 	}
@@ -306,7 +312,13 @@ func TestLibvips(t *testing.T) {
 			if err := os.WriteFile(in, sample(t, name), 0o666); err != nil {
 				t.Fatal(err)
 			}
-			if b, err := exec.Command(vips, "thumbnail", in, out, "200").CombinedOutput(); err != nil {
+			args := []string{"thumbnail", in, out, "200"}
+			if info, err := Probe(sample(t, name)); err != nil {
+				t.Fatal(err)
+			} else if profile, _ := colorsOf(codecFor(info.Format), sample(t, name)); profile != nil {
+				args = append(args, "--export-profile", "srgb")
+			}
+			if b, err := exec.Command(vips, args...).CombinedOutput(); err != nil {
 				t.Skipf("vips does not do this one: %v: %s", err, b)
 			}
 			b, err := os.ReadFile(out)

@@ -28,9 +28,11 @@ func init() {
 			h, err := readJPEG(data)
 			return Info{Format: JPEG, Width: h.w, Height: h.h, Orientation: h.orientation, Frames: 1}, err
 		},
-		Decode:  decodeJPEG,
-		Encode:  encodeJPEG,
-		MaxSide: 65535,
+		Decode:   decodeJPEG,
+		Encode:   withAPP2(encodeJPEG),
+		Profile:  profileJPEG,
+		Profiles: true,
+		MaxSide:  65535,
 	})
 }
 

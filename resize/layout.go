@@ -317,6 +317,7 @@ func (p Plan) check() error {
 	c.within("Orient", float64(p.Orient), 0, 8)
 	c.within("Flip", float64(p.Flip), 0, float64(Both))
 	c.within("Quality", float64(p.Quality), 0, 100)
+	c.within("Color", float64(p.Color), 0, float64(Strip))
 	for _, v := range p.Crop {
 		c.within("Crop", float64(v), float64(Top), float64(Faces))
 	}

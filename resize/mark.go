@@ -249,7 +249,7 @@ func (in *input) upright() image.Point {
 func (j *job) boxed(ctx context.Context, in *input, b box) (*image.NRGBA, error) {
 	size := in.upright()
 	sub := &job{Renderer: j.Renderer, plan: b.plan(), to: codecFor(PNG), info: in.info,
-		pose: poseOf(in.info.Orientation, NoFlip), srcW: size.X, srcH: size.Y}
+		pose: poseOf(in.info.Orientation, NoFlip), srcW: size.X, srcH: size.Y, inputs: []input{*in}, color: j.color}
 	sub.plan.Background = &color.NRGBA{} // what Fill pads with
 	var err error
 	if sub.layout, err = sub.plan.layout(size.X, size.Y); err != nil {
@@ -267,21 +267,18 @@ func (j *job) boxed(ctx context.Context, in *input, b box) (*image.NRGBA, error)
 // placeMask stretches the mask over the picture, before Pad.
 func (j *job) placeMask(ctx context.Context, in *input) error {
 	size := j.layout.turned
-	p := poseOf(in.info.Orientation, NoFlip)
-	srcW, srcH := p.size(in.info.Width, in.info.Height)
-	m, err := p.upright(ctx, &j.arena, in.src, whole(srcW), whole(srcH), size.X, size.Y, srcW, srcH, false)
+	m, err := j.boxed(ctx, in, box{float64(size.X), float64(size.Y), Scale, nil})
 	if err != nil {
 		return j.inputError(1, err)
 	}
-	alpha, transparent := m.(*image.NRGBA)
-	if !transparent {
+	if solid(m.Pix, m.Stride, size.X, size.Y) {
 		j.maskAlpha = gray8(m)
 		return nil
 	}
-	j.maskAlpha = image.NewGray(alpha.Rect)
-	for y := range alpha.Rect.Dy() {
-		for x := range alpha.Rect.Dx() {
-			j.maskAlpha.Pix[y*j.maskAlpha.Stride+x] = alpha.Pix[y*alpha.Stride+4*x+3]
+	j.maskAlpha = image.NewGray(m.Rect)
+	for y := range size.Y {
+		for x := range size.X {
+			j.maskAlpha.Pix[y*j.maskAlpha.Stride+x] = m.Pix[y*m.Stride+4*x+3]
 		}
 	}
 	return nil

@@ -101,7 +101,7 @@ func (j *job) renderBytes() int64 {
 	case j.animated:
 		screen := int64(j.info.Width) * int64(j.info.Height)
 		return bytes + screen*(8+int64(j.info.Frames)) + frame*(24+int64(j.info.Frames))
-	case j.to.Format == JPEG && j.plain():
+	case j.to.Format == JPEG && j.plain() && !j.recolors():
 		return bytes + 3*frame + min(6*frame, 32<<20) + 2*frame // planes, tokens, the file
 	case j.plain():
 		return bytes + 16*frame

@@ -61,7 +61,7 @@ func TestPhotographs(t *testing.T) {
 							if encode := lossy[format]; encode != nil {
 								atLeast = min(35, psnr(toCanvas(independent(t, encode(want))), want)-1)
 							}
-							pic := render(t, Plan{Width: float64(width), Format: format, Quality: 90}, data)
+							pic := render(t, Plan{Width: float64(width), Format: format, Quality: 90, Color: Strip}, data)
 							d := same(t, toCanvas(independent(t, pic.Bytes)), want, atLeast)
 							mu.Lock()
 							defer mu.Unlock()

@@ -10,12 +10,13 @@ import (
 	"github.com/imagecdn/imagecdn/internal/kernel"
 )
 
-// Inside this package a picture is one of four types, all with bounds at the origin:
+// Inside this package a picture is one of five types, all with bounds at the origin:
 //
 //	*image.Gray   opaque
 //	*image.YCbCr  opaque, as JPEG has it: full range, any subsampling
 //	*image.RGBA   opaque: every alpha is 255
 //	*image.NRGBA  with transparency
+//	*image.CMYK   opaque: inks, until recolor
 //
 // standard makes any picture one of them. Sixteen bits a channel become eight.
 func standard(m image.Image) image.Image {
@@ -59,8 +60,13 @@ func standard(m image.Image) image.Image {
 	case *image.Paletted:
 		return fromPalette(m)
 	case *image.CMYK:
-		dst := image.NewRGBA(image.Rectangle{Max: b.Size()})
-		draw.Draw(dst, dst.Rect, m, b.Min, draw.Src)
+		if b.Min == (image.Point{}) {
+			return m
+		}
+		dst := image.NewCMYK(image.Rectangle{Max: b.Size()})
+		for y := range b.Dy() {
+			copy(dst.Pix[y*dst.Stride:][:dst.Stride], m.Pix[y*m.Stride:])
+		}
 		return dst
 	}
 	dst := image.NewNRGBA(image.Rectangle{Max: b.Size()})
@@ -151,6 +157,8 @@ func rgb(m image.Image) (dst *image.NRGBA, solid bool) {
 		return m, false
 	case *image.RGBA:
 		return &image.NRGBA{Pix: m.Pix, Stride: m.Stride, Rect: m.Rect}, true
+	case *image.CMYK:
+		return rgb(withoutInks(m))
 	case *image.Gray:
 		dst = image.NewNRGBA(m.Rect)
 		for y := range m.Rect.Dy() {
@@ -305,6 +313,8 @@ func turned(m image.Image) image.Image {
 		return &image.RGBA{Pix: p[0].pix, Stride: p[0].stride, Rect: r}
 	case *image.NRGBA:
 		return &image.NRGBA{Pix: p[0].pix, Stride: p[0].stride, Rect: r}
+	case *image.CMYK:
+		return &image.CMYK{Pix: p[0].pix, Stride: p[0].stride, Rect: r}
 	case *image.YCbCr:
 		ratio := m.SubsampleRatio // only those that scale gives: the same across and down
 		return &image.YCbCr{Y: p[0].pix, Cb: p[1].pix, Cr: p[2].pix, YStride: p[0].stride,

@@ -107,6 +107,10 @@ type Plan struct {
 	// Quality of lossy formats, 1 to 100. Zero means 75.
 	Quality int
 
+	// Color is what the output's numbers stand for. The zero value is SRGB. Background is a colour of sRGB, but with Origin and Strip
+	// it has the numbers that are written.
+	Color ColorSpace
+
 	// Encoding is what else an encoder is told.
 	Encoding Encoding
 
@@ -305,6 +309,7 @@ func (p Plan) Append(b []byte) []byte {
 		f.text("fm", string(p.Format))
 	}
 	f.num("q", float64(p.Quality))
+	f.num("cs", float64(p.Color))
 	p.Encoding.form(&f)
 	return f
 }

@@ -20,8 +20,10 @@ func init() {
 		Decode: func(ctx context.Context, data []byte, _ DecodeOptions) (image.Image, error) {
 			return png.Decode(&reader{ctx, data})
 		},
-		Encode: encodePNG,
-		Alpha:  true,
+		Encode:   withICCP(encodePNG),
+		Alpha:    true,
+		Profile:  profilePNG,
+		Profiles: true,
 	})
 }
 

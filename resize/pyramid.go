@@ -490,6 +490,8 @@ func newImage(m image.Image, w, h int, alloc func(int) []byte) image.Image {
 		return &image.RGBA{Pix: alloc(4 * w * h), Stride: 4 * w, Rect: r}
 	case *image.NRGBA:
 		return &image.NRGBA{Pix: alloc(4 * w * h), Stride: 4 * w, Rect: r}
+	case *image.CMYK:
+		return &image.CMYK{Pix: alloc(4 * w * h), Stride: 4 * w, Rect: r}
 	case *image.YCbCr:
 		rx, ry := subsampling(m.SubsampleRatio)
 		cw, ch := (w+rx-1)/rx, (h+ry-1)/ry

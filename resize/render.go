@@ -15,8 +15,8 @@
 // ErrUnsupported, ErrDamaged, ErrTooLarge or ErrPlan with one line that says what is wrong. A JPEG that
 // was cut off is an error, never a picture that is half gray.
 //
-// Output never carries metadata: not EXIF, not XMP, not colour profiles. EXIF orientation is applied
-// before it is dropped.
+// Output never carries metadata: not EXIF, not XMP, and a colour profile only where Plan.Color says so. EXIF orientation is applied
+// before it is dropped, and colours are converted to sRGB: after resampling, which is of the numbers in the file.
 //
 // The same Plan and the same bytes give the same picture whenever the same Version runs on the same
 // architecture, with two exceptions: the encoder of WebP is the system's libwebp where there is one, and pictures that
@@ -29,7 +29,7 @@
 //
 // # Limits
 //
-// Colours are taken to be sRGB: a profile that says otherwise is dropped without converting. Sixteen
+// Profiles of gray, RGB and CMYK are converted by, of at most 4 MB; what is wider than sRGB is clipped to it. Sixteen
 // bits a channel become eight. Of an animated WebP the first frame is taken. Resampling works on the
 // stored values, not on linear light, as browsers and libvips do by default.
 package resize
@@ -181,6 +181,11 @@ func (r *Renderer) prepare(p Plan, inputs []Input) (*job, error) {
 		}
 		j.inputs = append(j.inputs, newInput(in, info))
 	}
+	j.color = j.coloring()
+	if b := j.plan.Background; b != nil {
+		c := j.ownColor(*b)
+		j.plan.Background = &c
+	}
 	return j, nil
 }
 
@@ -248,6 +253,7 @@ type job struct {
 	pose       pose
 	srcW, srcH int // of the original, upright
 	layout     layout
+	color      coloring
 	animated   bool
 	inputs     []input // the original, then the marks
 	marks      []placedMark
@@ -341,11 +347,12 @@ func (j *job) compose(ctx context.Context, src source) (image.Image, error) {
 	l := j.layout
 	_, _, zoom := j.turn()
 	x, y, w, h := j.shown()
-	plain := j.plain()
-	m, err := j.pose.upright(ctx, j.rasters(), src, x, y, w, h, j.srcW, j.srcH, plain && j.to.Format == JPEG)
+	plain, colors := j.plain(), j.transform(0)
+	m, err := j.pose.upright(ctx, j.rasters(), src, x, y, w, h, j.srcW, j.srcH, plain && colors == nil && j.to.Format == JPEG)
 	if err != nil {
 		return nil, err
 	}
+	m = recolor(j.rasters(), m, colors)
 	if plain {
 		return j.ground(m), nil
 	}
@@ -481,6 +488,7 @@ func (j *job) encode(ctx context.Context, m image.Image) (*Picture, error) {
 	if o.Quality == 0 {
 		o.Quality = 75
 	}
+	m, o.Profile = j.profile(m, to)
 	out := writer{ctx: ctx}
 	if err := guard(string(to.Format), func() error { return to.Encode(ctx, &out, m, o) }); err != nil {
 		if ctx.Err() != nil {

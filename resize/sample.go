@@ -407,12 +407,14 @@ func transposeTile(dst []uint8, dstStride int, src []uint8, srcStride int) {
 	}
 }
 
-// planes gives the rasters of m: one for Gray, RGBA (opaque) and NRGBA, three for YCbCr.
+// planes gives the rasters of m: one for Gray, RGBA (opaque), NRGBA and CMYK, three for YCbCr.
 func planes(m image.Image) []raster {
 	switch m := m.(type) {
 	case *image.Gray:
 		return []raster{{m.Pix, m.Stride, m.Rect.Dx(), m.Rect.Dy(), 1, false}}
 	case *image.RGBA:
+		return []raster{{m.Pix, m.Stride, m.Rect.Dx(), m.Rect.Dy(), 4, false}}
+	case *image.CMYK:
 		return []raster{{m.Pix, m.Stride, m.Rect.Dx(), m.Rect.Dy(), 4, false}}
 	case *image.NRGBA:
 		return []raster{{m.Pix, m.Stride, m.Rect.Dx(), m.Rect.Dy(), 4, true}}

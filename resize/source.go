@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"image"
+
+	"github.com/imagecdn/imagecdn/internal/icc"
 )
 
 // A need is what a job wants of an original's pixels: a part, and how small it may be.
@@ -63,12 +65,15 @@ type input struct {
 	Input
 	info    Info
 	jpeg    jpegHeader // of a JPEG
+	profile []byte     // an ICC profile that can be read; nil where there is none
+	colors  icc.Space  // what it is for; zero where there is none
 	pyramid *pyramid   // pinned; nil where the job decodes for itself
 	src     source
 }
 
 func newInput(in Input, info Info) input {
 	x := input{Input: in, info: info}
+	x.profile, x.colors = colorsOf(codecFor(info.Format), in.Bytes)
 	if info.Format == JPEG {
 		x.jpeg, _ = readJPEG(in.Bytes) // as Probe has read it
 	}
@@ -256,6 +261,10 @@ func atOrigin(m image.Image) image.Image {
 		c.Rect = c.Rect.Sub(min)
 		return &c
 	case *image.RGBA:
+		c := *m
+		c.Rect = c.Rect.Sub(min)
+		return &c
+	case *image.CMYK:
 		c := *m
 		c.Rect = c.Rect.Sub(min)
 		return &c

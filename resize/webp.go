@@ -21,11 +21,13 @@ func init() {
 		Match: func(b []byte) bool {
 			return len(b) >= 16 && string(b[:4]) == "RIFF" && string(b[8:15]) == "WEBPVP8"
 		},
-		Probe:   probeWebP,
-		Decode:  decodeWebP,
-		Encode:  encodeWebP,
-		MaxSide: 16383,
-		Alpha:   true,
+		Probe:    probeWebP,
+		Decode:   decodeWebP,
+		Encode:   withVP8X(encodeWebP),
+		Profile:  profileWebP,
+		Profiles: true,
+		MaxSide:  16383,
+		Alpha:    true,
 	})
 }
 

@@ -30,6 +30,7 @@ import (
 
 	"github.com/gen2brain/avif"
 
+	"github.com/imagecdn/imagecdn/internal/icc"
 	"github.com/imagecdn/imagecdn/resize"
 )
 
@@ -52,6 +53,7 @@ func init() {
 			return avif.Decode(bytes.NewReader(data))
 		},
 		Encode:  encode,
+		Profile: profile,
 		MaxSide: 16384, // libavif's limit is 16384 squared pixels
 		Alpha:   true,
 		// Planes in the sandbox's memory of at least two bytes a sample, and the picture outside.
@@ -243,6 +245,35 @@ func probe(data []byte) (resize.Info, error) {
 		}
 	}
 	return info, nil
+}
+
+// profile gives the profile of the picture that is shown, or one made of its colour description (ISO/IEC 14496-12, 12.1.5). What the
+// sequence header alone says is not looked at: every writer puts it into the container too.
+func profile(data []byte) []byte {
+	c := readContainer(data)
+	var nclx []byte
+	for _, i := range c.of[c.primary] {
+		if i < 1 || i > len(c.properties) {
+			continue
+		}
+		p := c.properties[i-1]
+		if p.kind != "colr" || len(p.body) < 4 {
+			continue
+		}
+		switch kind, body := string(p.body[:4]), p.body[4:]; kind {
+		case "prof", "rICC":
+			if icc.SpaceOf(body) == icc.RGB {
+				return body
+			}
+		case "nclx":
+			nclx = body
+		}
+	}
+	if len(nclx) < 6 {
+		return nil
+	}
+	made, _ := icc.FromCICP(int(binary.BigEndian.Uint16(nclx)), int(binary.BigEndian.Uint16(nclx[2:])), false)
+	return made
 }
 
 // orientation gives the EXIF orientation for quarter turns counter-clockwise followed by a mirror: none
