@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/imagecdn/imagecdn/internal/icc"
@@ -442,6 +443,17 @@ func TestColorCache(t *testing.T) {
 		p[100] = byte(1 + i) // in the header, where nobody looks
 		if c.get(p, icc.SRGB) == nil {
 			t.Fatal("no transform")
+		}
+	}
+	var all sync.WaitGroup
+	made := make([]*icc.Transform, 8)
+	for i := range made {
+		all.Go(func() { made[i] = c.get(displayP3(), icc.AdobeRGB) })
+	}
+	all.Wait()
+	for _, m := range made {
+		if m == nil || m != made[0] {
+			t.Error("made more than once by those who want it at a time")
 		}
 	}
 	if c.get([]byte("nonsense"), icc.SRGB) != nil {

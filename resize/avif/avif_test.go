@@ -2,6 +2,7 @@ package avif
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"image"
 	"image/color"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/imagecdn/imagecdn/internal/icc"
 	"github.com/imagecdn/imagecdn/internal/samples"
 	"github.com/imagecdn/imagecdn/resize"
 )
@@ -196,6 +198,48 @@ func TestQualities(t *testing.T) {
 	for _, c := range []struct{ jpeg, avif int }{{1, 1}, {75, 57}, {90, 76}, {100, 100}} {
 		if got := ofAVIF(c.jpeg); got != c.avif {
 			t.Errorf("%d is %d, want %d", c.jpeg, got, c.avif)
+		}
+	}
+}
+
+// TestProfile: the colours of the picture that is shown, by a profile before a description.
+func TestProfile(t *testing.T) {
+	box := func(kind string, parts ...string) string {
+		body := strings.Join(parts, "")
+		return string(binary.BigEndian.AppendUint32(nil, uint32(8+len(body)))) + kind + body
+	}
+	p3, _ := icc.FromCICP(12, 13, false)
+	adobe := icc.Compact(icc.AdobeRGB, false)
+	nclx := func(primaries, transfer byte) string {
+		return box("colr", "nclx", string([]byte{0, primaries, 0, transfer, 0, 6, 0x80}))
+	}
+	for _, c := range []struct {
+		name  string
+		props []string // the first belongs to another picture
+		want  []byte
+	}{
+		{"none", []string{""}, nil},
+		{"sRGB", []string{nclx(12, 13), nclx(1, 13)}, nil},
+		{"P3", []string{nclx(1, 13), nclx(12, 13)}, p3},
+		{"PQ", []string{nclx(1, 13), nclx(9, 16)}, nil},
+		{"a profile", []string{nclx(12, 13), box("colr", "prof", string(adobe))}, adobe},
+		{"a profile before a description", []string{"", nclx(12, 13), box("colr", "prof", string(adobe))}, adobe},
+		{"no profile", []string{nclx(1, 13), box("colr", "prof", "nonsense")}, nil},
+		{"cut off", []string{nclx(1, 13), box("colr", "nclx", "\x00\x0c")}, nil},
+	} {
+		assoc := []byte{0, 0, 0, 0, 0, 0, 0, 2, 0, 7, 1, 1, 0, 1, byte(len(c.props) - 1)}
+		for i := range c.props[1:] {
+			assoc = append(assoc, byte(i+2))
+		}
+		for i, p := range c.props {
+			if p == "" {
+				c.props[i] = box("free")
+			}
+		}
+		file := box("ftyp", "avif\x00\x00\x00\x00") + box("meta", "\x00\x00\x00\x00", box("pitm", "\x00\x00\x00\x00\x00\x01"),
+			box("iprp", box("ipco", c.props...), box("ipma", string(assoc))))
+		if got := profile([]byte(file)); !bytes.Equal(got, c.want) {
+			t.Errorf("%s: %d bytes, want %d", c.name, len(got), len(c.want))
 		}
 	}
 }
