@@ -91,6 +91,15 @@ var paramsOfEncoding = []param{
 			}
 		},
 	},
+	{
+		name: "cs", takes: "srgb, tinysrgb, adobergb1998, origin or strip",
+		read: func(r *reader, v string) string { return readWord(colorSpaces, v, &r.params.Plan.Color) },
+		write: func(q *query, p *Params) {
+			if c := p.Plan.Color; c != resize.SRGB {
+				q.text("cs", wordOf(colorSpaces, c))
+			}
+		},
+	},
 	boolean("lossless", nil, func(p *resize.Plan) *bool { return &p.Encoding.Lossless }),
 	{
 		name: "jpg-progressive", aliases: []string{"jpeg-progressive"}, takes: "true or false",
@@ -123,6 +132,10 @@ var (
 	formatWords = []word[resize.Format]{
 		{"jpg", resize.JPEG}, {"jpeg", resize.JPEG}, {"webp", resize.WebP}, {"png", resize.PNG}, {"avif", resize.AVIF},
 		{"gif", resize.GIF}, {"json", resize.JSON}, {"blurhash", resize.BlurHash},
+	}
+	colorSpaces = []word[resize.ColorSpace]{
+		{"srgb", resize.SRGB}, {"tinysrgb", resize.TinySRGB}, {"adobergb1998", resize.AdobeRGB}, {"origin", resize.Origin},
+		{"strip", resize.Strip},
 	}
 	chromaWords = []word[resize.Chroma]{{"420", resize.Chroma420}, {"422", resize.Chroma422}, {"444", resize.Chroma444}}
 )

@@ -137,6 +137,9 @@ var canonicalTests = []struct{ query, want string }{
 	{"auto=true", "auto=enhance,format"},
 	{"auto=redeye,enhance", "auto=enhance,redeye"},
 
+	{"cs=srgb", ""},
+	{"cs=adobergb1998", "cs=adobergb1998"},
+
 	// What can be said about a picture.
 	{"fm=json&w=100&auto=format&q=50&faces=1", "w=100&fm=json&faces=1"},
 	{"fm=blurhash&lossless=true&dpi=3", "fm=blurhash"},
@@ -333,7 +336,7 @@ func TestEveryFieldOfThePlanHasAParameter(t *testing.T) {
 		"Face": "fit=facearea&faceindex=1", "FacePad": "fit=facearea&facepad=2", "Trim": "trim=auto", "Pivot": "rot=9&rot-type=pivot",
 		"FaceBlur": "face-blur=9", "FacePixelate": "face-pixel=9", "Adjust": "bri=9", "Stylize": "blur=9",
 		"Fill": "w=9&h=9&fit=fill&fill=blur", "Pad": "pad=9", "Border": "border=9,000", "Mask": "mask=ellipse",
-		"Grid": "transparency=grid", "Encoding": "dpi=9", "Blend": "blend=000", "Text": "txt=a",
+		"Grid": "transparency=grid", "Color": "cs=strip", "Encoding": "dpi=9", "Blend": "blend=000", "Text": "txt=a",
 	}
 	plan := reflect.TypeFor[resize.Plan]()
 	for i := range plan.NumField() {
