@@ -11,7 +11,7 @@ ROUNDS ?= 6
 OPS ?= 1000000
 KILLS ?= 500
 
-.PHONY: help test race purego arm64 fuzz golden bench bench-compare bench-peers soak hits hitratio generate lint cross smoke conformance ci
+.PHONY: help test race purego arm64 fuzz golden sheets bench bench-compare bench-peers soak hits hitratio generate lint cross smoke conformance ci
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -41,6 +41,9 @@ fuzz: ## fuzz each target for FUZZTIME (30s), one after the other; PKG narrows i
 
 golden: ## write the golden pictures anew; raise resize.Version where a picture changes
 	go test ./resize -run Golden -update
+
+sheets: ## make the contact sheets of docs/sheets anew
+	go run ./internal/sheets docs/sheets
 
 bench: ## run benchmarks; BENCH and PKG narrow them
 	go test -run '^$$' -bench '$(BENCH)' -benchmem $(PKG)

@@ -75,6 +75,7 @@ var importPolicy = map[string]struct {
 	"internal/jpegenc":     {modules: []string{"golang.org/x/sys"}},  // whether there is AVX2
 	"internal/kernel":      {modules: []string{"golang.org/x/sys"}},  // what the processor can
 	"internal/samples":     {},
+	"internal/sheets":      {own: []string{"internal/samples", "resize"}, modules: []string{"golang.org/x/image"}}, // a command for the pictures of docs
 }
 
 // neverReached says what a package must not depend on, however indirectly: a path stands for all below it.

@@ -1,9 +1,11 @@
 package resize
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"image"
+	"image/color"
 	"math"
 	"os"
 	"testing"
@@ -80,6 +82,57 @@ func FuzzRender(f *testing.F) {
 		}
 		if pic.Width > 300 || pic.Height > 300 {
 			t.Fatalf("%dx%d", pic.Width, pic.Height)
+		}
+	})
+}
+
+// FuzzAdjust renders pictures with every field of Adjust and Stylize: no panic, the same picture twice, and alpha as it was where nothing
+// moves pixels. What is outside of a field's range is refused.
+func FuzzAdjust(f *testing.F) {
+	opaquePixels, softPixels := encodePixels(f, arrow(23, 17)), encodePixels(f, soft(19, 24))
+	grayPixels := encodePixels(f, gray8(arrow(9, 31)))
+	f.Add(uint8(0), 1.0, 10.0, 20.0, 30.0, 40.0, -50.0, 60.0, 70.0, 80.0, -90.0, 33.0, 44.0, 5.0, 55.0, 6.0, 7.0, uint32(0xff8040c0), uint32(0x80ff00ff))
+	f.Add(uint8(1), 2.5, -100.0, -100.0, -100.0, -100.0, -100.0, 100.0, 359.0, -100.0, 100.0, 100.0, -100.0, 500.0, 2000.0, 100.0, 100.0, uint32(0), uint32(1))
+	f.Add(uint8(2), 0.1, 100.0, 100.0, 100.0, 100.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.5, 0.3, 0.0, uint32(0xffffffff), uint32(0x01020304))
+	f.Add(uint8(0xf4), 1e6, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 500.0, 2000.0, 100.0, 0.0, uint32(7), uint32(0xffff0000))
+	f.Fuzz(func(t *testing.T, how uint8, dpr, exp, bri, con, gam, high, shad, hue, sat, vib, sharp, usm, rad, blur, htn, sepia float64, one, two uint32) {
+		colour := func(v uint32) color.NRGBA {
+			return color.NRGBA{uint8(v), uint8(v >> 8), uint8(v >> 16), uint8(v >> 24)}
+		}
+		p := Plan{Format: PNG, DPR: dpr, Adjust: Adjust{
+			Enhance: how&8 != 0, NoiseReduction: int(int8(one)), NoiseThreshold: int(int8(two)),
+			Exposure: exp, Brightness: bri, Contrast: con, Gamma: gam, Highlights: high, Shadows: shad,
+			Hue: hue, Saturation: sat, Vibrance: vib, Invert: how&16 != 0,
+			Sharpen: sharp, Unsharp: usm, UnsharpRadius: rad,
+		}, Stylize: Stylize{Blur: blur, Pixelate: int(one >> 8 % 128), Halftone: htn, Sepia: sepia}}
+		if how&32 != 0 {
+			c := colour(one)
+			p.Stylize.Monochrome = &c
+		}
+		if how&64 != 0 {
+			p.Stylize.Duotone = &Duotone{Dark: colour(one), Light: colour(two), Alpha: int(two >> 16 % 128)}
+		}
+		data := [][]byte{opaquePixels, softPixels, grayPixels}[how%3]
+		var r Renderer
+		first, err := r.Render(t.Context(), p, data)
+		if err != nil {
+			checkKind(t, err)
+			return
+		}
+		second := render(t, p, data)
+		if !bytes.Equal(first.Bytes, second.Bytes) {
+			t.Fatalf("%s: two pictures of one plan", p)
+		}
+		before, after := toNRGBA(independent(t, data)), toNRGBA(independent(t, first.Bytes))
+		if before.Rect != after.Rect {
+			t.Fatalf("%s: %v becomes %v", p, before.Rect, after.Rect)
+		}
+		if p.Stylize.Blur == 0 && p.Stylize.Pixelate == 0 {
+			for i := 3; i < len(after.Pix); i += 4 {
+				if after.Pix[i] != before.Pix[i] {
+					t.Fatalf("%s: alpha %d becomes %d", p, before.Pix[i], after.Pix[i])
+				}
+			}
 		}
 	})
 }

@@ -34,6 +34,16 @@ var goldens = []struct {
 	{"mark", "coffee.png", Plan{Width: 120, Marks: []Mark{{Width: 0.4, Alpha: 70}}}, []string{"soft"}},
 	{"alpha", "soft", Plan{Width: 40}, nil},
 	{"enlarge", "chelsea.png", Plan{Width: 120, Rect: &Rect{X: 120, Y: 70, W: 40, H: 30}}, nil},
+	{"adjust-enhance", "rocket.jpg", Plan{Width: 90, Adjust: Adjust{Enhance: true}}, nil},
+	{"adjust-noise", "hubble_deep_field.jpg", Plan{Width: 90, Adjust: Adjust{NoiseReduction: 40, NoiseThreshold: 30}}, nil},
+	{"adjust-tones", "coffee.png", Plan{Width: 90, Adjust: Adjust{Exposure: 20, Brightness: 5, Contrast: 15, Gamma: 20, Highlights: -60, Shadows: 50}}, nil},
+	{"adjust-colours", "chelsea.png", Plan{Width: 90, Adjust: Adjust{Hue: 40, Saturation: 20, Vibrance: 50, Invert: true}}, nil},
+	{"adjust-sharpen", "chelsea.png", Plan{Width: 90, DPR: 2, Adjust: Adjust{Sharpen: 40, Unsharp: 50, UnsharpRadius: 4}}, nil},
+	{"stylize-blur", "astronaut.png", Plan{Width: 90, Stylize: Stylize{Blur: 100}}, nil},
+	{"stylize-blur-alpha", "soft", Plan{Width: 60, Stylize: Stylize{Blur: 40}}, nil},
+	{"stylize-pixelate", "astronaut.png", Plan{Width: 90, Stylize: Stylize{Pixelate: 8, Sepia: 80}}, nil},
+	{"stylize-halftone", "astronaut.png", Plan{Width: 90, Stylize: Stylize{Halftone: 5, Duotone: &Duotone{Dark: color.NRGBA{0, 0, 128, 255}, Light: color.NRGBA{255, 240, 192, 255}, Alpha: 80}}}, nil},
+	{"stylize-monochrome", "coffee.png", Plan{Width: 90, Stylize: Stylize{Monochrome: &color.NRGBA{255, 34, 102, 200}}}, nil},
 }
 
 // goldenVersion is the Version that testdata/golden was written by.

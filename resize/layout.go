@@ -369,7 +369,7 @@ func (p Plan) missing() string {
 	}{
 		{"Fit FaceArea", p.Fit == FaceArea}, {"Crop Faces", slices.Contains(p.Crop, Faces)},
 		{"Face", p.Face != 0}, {"FacePad", p.FacePad != 0}, {"FaceBlur", p.FaceBlur != 0}, {"FacePixelate", p.FacePixelate != 0},
-		{"Adjust", p.Adjust != Adjust{}}, {"Stylize", p.Stylize != Stylize{}}, {"Fill's Blur", p.Fill != nil && p.Fill.Blur != 0},
+		{"Adjust.RedEye", p.Adjust.RedEye}, {"Fill's Blur", p.Fill != nil && p.Fill.Blur != 0},
 		{"Text", p.Text != nil}, {"Encoding", p.Encoding != Encoding{}},
 	} {
 		if f.asked {

@@ -96,7 +96,7 @@ func (j *job) renderBytes() int64 {
 	_, _, w, h := j.shown()
 	frame := max(int64(w)*int64(h), int64(j.layout.frame.X)*int64(j.layout.frame.Y), int64(j.layout.out.X)*int64(j.layout.out.Y))
 	// A row of boxes, as many as a filter has taps.
-	bytes := int64(j.srcW+j.srcH)*4*2*32 + 1<<20
+	bytes := int64(j.srcW+j.srcH)*4*2*32 + 1<<20 + j.plan.effectBytes(int64(w)*int64(h))
 	switch {
 	case j.animated:
 		screen := int64(j.info.Width) * int64(j.info.Height)

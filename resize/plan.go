@@ -9,8 +9,7 @@ import (
 // can be applied to many. The zero Plan re-encodes the original at its own size in its own format.
 //
 // Steps run in this order, whatever order a URL had: orientation (Orient, else EXIF), Flip, Trim,
-// Rect, size (Width, Height, Aspect, DPR, Fit, Crop, Fill), FaceBlur and FacePixelate, Adjust, Stylize, Rotate, Blend, Mask,
-// Pad and Border, Marks, Text, Background or Grid, encoding.
+// Rect, size (Width, Height, Aspect, DPR, Fit, Crop), FaceBlur and FacePixelate, Adjust, Stylize, Fill, Rotate, Blend, Mask, Pad and Border, Marks, Text, Background or Grid, encoding.
 //
 // A Plan is a value: it is not changed by rendering and may be shared between goroutines.
 type Plan struct {
@@ -22,7 +21,7 @@ type Plan struct {
 	// Width, Height and Aspect leave outside is moved to the bound, and the other side keeps what it is. Zero: not asked for.
 	MinWidth, MinHeight, MaxWidth, MaxHeight int
 
-	// DPR multiplies a Width and Height given in pixels, and all lengths in pixels that follow: of Pad, Border, Mask, Marks,
+	// DPR multiplies a Width and Height given in pixels, and all lengths in pixels that follow: of Adjust, Stylize, Pad, Border, Mask, Marks,
 	// Blend and Text. Zero means 1.
 	DPR float64
 

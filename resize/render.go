@@ -259,6 +259,7 @@ type job struct {
 	marks      []placedMark
 	blended    placedMark  // the input of a Blend
 	maskAlpha  *image.Gray // of a Mask that is a picture, as large as the frame
+	enhanced   *colours    // what Adjust.Enhance does; nil until the first frame is seen
 
 	leave func() // ends the leave to work; nil where there is none
 	arena arena
@@ -324,7 +325,7 @@ func (j *job) shown() (x, y span, w, h int) {
 func (j *job) plain() bool {
 	p := &j.plan
 	return !j.layout.pads() && j.layout.out == j.layout.frame && p.Rotate == 0 && !p.Crosshairs && p.Blend == nil && p.Mask == nil && p.Border == nil &&
-		len(p.Marks) == 0
+		len(p.Marks) == 0 && !p.effects()
 }
 
 // rasters is the memory for a picture between the original and the encoder. Frames of an animation outlive each other, and
@@ -355,6 +356,11 @@ func (j *job) compose(ctx context.Context, src source) (image.Image, error) {
 	m = recolor(j.rasters(), m, colors)
 	if plain {
 		return j.ground(m), nil
+	}
+	if j.plan.effects() {
+		if m, err = j.effects(ctx, m, m == src.m); err != nil {
+			return nil, err
+		}
 	}
 	if l.pads() {
 		m = j.pad(m)
