@@ -96,6 +96,11 @@ func (e *effects) colour(c *colours) {
 		})
 		return
 	}
+	if m, ok := c.steps[0].(*matrix); ok && len(c.steps) == 1 {
+		t := newProducts(c, m)
+		e.each(func(_ int, row []uint8) { t.run(row) })
+		return
+	}
 	fine := c.fine()
 	buf := make([]int32, 3*e.m.Bounds().Dx())
 	e.each(func(_ int, row []uint8) {
@@ -161,18 +166,23 @@ func (a Adjust) colours(c *colours) {
 		curve(func(v float64) float64 { return v + float64(a.Shadows/50*v*(1-v)*(1-v)*(1-v)) })
 	}
 	// A turn by 360 degrees is none.
-	if a.Hue != 0 && a.Hue != 360 || a.Saturation != 0 {
-		c.steps = append(c.steps, newMatrix(saturation(1+a.Saturation/100).times(hueRotation(a.Hue))))
+	turned := a.Hue != 0 && a.Hue != 360 || a.Saturation != 0
+	mix := saturation(1 + a.Saturation/100).times(hueRotation(a.Hue))
+	if a.Invert && a.Vibrance == 0 && turned {
+		mix = inverse.times(mix)
+	}
+	if turned {
+		c.steps = append(c.steps, newMatrix(mix))
 	}
 	if a.Vibrance != 0 {
 		c.steps = append(c.steps, newVibrance(a.Vibrance))
 	}
-	if a.Invert {
-		if len(c.steps) == 0 {
-			curve(func(v float64) float64 { return 1 - v })
-		} else {
-			c.steps = append(c.steps, inversion{})
-		}
+	switch {
+	case !a.Invert || turned && a.Vibrance == 0:
+	case len(c.steps) == 0:
+		curve(func(v float64) float64 { return 1 - v })
+	default:
+		c.steps = append(c.steps, newMatrix(inverse))
 	}
 }
 
@@ -194,7 +204,10 @@ func fromLinear(v float64) float64 {
 // A mixing is what red, green and blue are made of: shares of red, green and blue, and a part of white.
 type mixing [3][4]float64
 
-var identity = mixing{{1, 0, 0, 0}, {0, 1, 0, 0}, {0, 0, 1, 0}}
+var (
+	identity = mixing{{1, 0, 0, 0}, {0, 1, 0, 0}, {0, 0, 1, 0}}
+	inverse  = mixing{{-1, 0, 0, 1}, {0, -1, 0, 1}, {0, 0, -1, 1}}
+)
 
 // times is b and then a.
 func (a mixing) times(b mixing) (c mixing) {
@@ -277,6 +290,56 @@ func (m *matrix) run(px []int32) {
 	}
 }
 
+// A products is curves and then a matrix, multiplied out: what each level of red, green and blue adds to all three, in lanes of 21 bits in Q6, from blue
+// on. One sum of three words is a pixel. A lane is biased, so that none borrows from the next; its part of white and a half for
+// rounding are with red's.
+type products struct {
+	red, green, blue [256]uint64
+}
+
+const (
+	laneBits = 21
+	laneBias = 1 << 19 // sums of what a matrix gives are within ±8·255 in Q6, which is less
+)
+
+func newProducts(c *colours, m *matrix) *products {
+	t := new(products)
+	for v, fine := range c.fine() {
+		for lane, row := range m {
+			// Rounding the running total keeps the sum exact where all three levels are the same: gray stays gray.
+			total, given, part := 0, 0, [3]int{}
+			for k := range 3 {
+				total += int(row[k]) * int(fine)
+				upTo := (total + 1<<(matrixBits-1)) >> matrixBits
+				part[k] = upTo - given
+				given = upTo
+			}
+			part[0] += int(row[3]) + laneBias + 1<<(fineBits-1)
+			shift := lane * laneBits
+			// Sums wrap as they do in two's complement: a negative part borrows, and red's bias gives back.
+			t.red[v] += uint64(part[0]) << shift
+			t.green[v] += uint64(int64(part[1])) << shift
+			t.blue[v] += uint64(int64(part[2])) << shift
+		}
+	}
+	return t
+}
+
+// run changes a row of pixels of four channels.
+func (t *products) run(row []uint8) {
+	for px := row; len(px) >= 4; px = px[4:] {
+		sum := t.red[px[0]] + t.green[px[1]] + t.blue[px[2]]
+		px[0] = lane(sum)
+		px[1] = lane(sum >> laneBits)
+		px[2] = lane(sum >> (2 * laneBits))
+	}
+}
+
+func lane(v uint64) uint8 {
+	fine := int32(v&(1<<laneBits-1)) - laneBias
+	return uint8(min(max(fine>>fineBits, 0), 255))
+}
+
 // A vibrance is saturation for what is pale. Its strength is Q14.
 type vibrance struct{ strength int32 }
 
@@ -301,14 +364,5 @@ func (s vibrance) run(px []int32) {
 		px[0] = min(max(r+((r-luma)*k+half)>>matrixBits, 0), fineMost)
 		px[1] = min(max(g+((g-luma)*k+half)>>matrixBits, 0), fineMost)
 		px[2] = min(max(b+((b-luma)*k+half)>>matrixBits, 0), fineMost)
-	}
-}
-
-// An inversion makes white black.
-type inversion struct{}
-
-func (inversion) run(px []int32) {
-	for i, v := range px {
-		px[i] = fineMost - v
 	}
 }

@@ -272,9 +272,9 @@ type shape func(x, y float64) float64
 // covers turns a distance from an edge, in pixels, into how much of a pixel is within: below zero is inside.
 func covers(distance float64) float64 { return min(max(0.5-distance, 0), 1) }
 
-// rounded is a rectangle with rounded corners. Radii that do not fit are made smaller together, as CSS does (CSS Backgrounds and
+// roundedRect is a rectangle with rounded corners. Radii that do not fit are made smaller together, as CSS does (CSS Backgrounds and
 // Borders 3, section 4.5).
-func rounded(x0, y0, x1, y1 float64, k Corners) shape {
+func roundedRect(x0, y0, x1, y1 float64, k Corners) shape {
 	r := [4]float64{float64(k.TopLeft), float64(k.TopRight), float64(k.BottomRight), float64(k.BottomLeft)}
 	f := 1.0
 	for i, side := range [4]float64{x1 - x0, y1 - y0, x1 - x0, y1 - y0} {
@@ -323,7 +323,7 @@ func (j *job) mask(px *image.NRGBA) {
 	case EllipseMask:
 		within = ellipse(float64(w), float64(h))
 	case CornersMask:
-		within = rounded(0, 0, float64(w), float64(h), j.plan.corners(mask.Radius))
+		within = roundedRect(0, 0, float64(w), float64(h), j.plan.corners(mask.Radius))
 	}
 	for y := range h {
 		row := px.Pix[y*px.Stride:][:4*w]
@@ -360,7 +360,7 @@ func (j *job) border(px *image.NRGBA) {
 		inner = j.plan.corners(*b.InnerRadius)
 	}
 	l, t, r, d := float64(width.Left), float64(width.Top), w-float64(width.Right), h-float64(width.Bottom)
-	outside, inside := rounded(0, 0, w, h, radius), rounded(l, t, r, d, inner)
+	outside, inside := roundedRect(0, 0, w, h, radius), roundedRect(l, t, r, d, inner)
 	stroke := j.plan.px(b.Stroke)
 	line := color.NRGBA{A: 255}
 	if b.StrokeColor != nil {
@@ -376,7 +376,7 @@ func (j *job) border(px *image.NRGBA) {
 		}
 		return Corners{more(k.TopLeft), more(k.TopRight), more(k.BottomRight), more(k.BottomLeft)}
 	}
-	outerLine, innerLine := rounded(s, s, w-s, h-s, grown(radius, -stroke)), rounded(l-s, t-s, r+s, d+s, grown(inner, stroke))
+	outerLine, innerLine := roundedRect(s, s, w-s, h-s, grown(radius, -stroke)), roundedRect(l-s, t-s, r+s, d+s, grown(inner, stroke))
 	paint := func(dst []uint8, c color.NRGBA, part float64) {
 		if part > 0 {
 			blend(dst, []uint8{c.R, c.G, c.B, c.A}, uint32(math.Round(part*255)))

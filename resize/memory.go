@@ -103,7 +103,7 @@ func (j *job) renderBytes() int64 {
 		return bytes + screen*(8+int64(j.info.Frames)) + frame*(24+int64(j.info.Frames))
 	case j.to.Format == JPEG && j.plain() && !j.recolors():
 		return bytes + 3*frame + min(6*frame, 32<<20) + 2*frame // planes, tokens, the file
-	case j.plain():
+	case j.bare():
 		return bytes + 16*frame
 	}
 	return bytes + 32*frame // a picture for each step of the plan

@@ -322,10 +322,13 @@ func (j *job) shown() (x, y span, w, h int) {
 }
 
 // plain says that the picture is the original resampled, and no more.
-func (j *job) plain() bool {
+func (j *job) plain() bool { return j.bare() && !j.plan.effects() }
+
+// bare says that nothing is put around the picture or over it, and that it is not turned.
+func (j *job) bare() bool {
 	p := &j.plan
 	return !j.layout.pads() && j.layout.out == j.layout.frame && p.Rotate == 0 && !p.Crosshairs && p.Blend == nil && p.Mask == nil && p.Border == nil &&
-		len(p.Marks) == 0 && !p.effects()
+		len(p.Marks) == 0
 }
 
 // rasters is the memory for a picture between the original and the encoder. Frames of an animation outlive each other, and
