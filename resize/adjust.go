@@ -21,9 +21,10 @@ type Adjust struct {
 	// RedEye takes the red out of pupils. It needs Renderer.Faces.
 	RedEye bool
 
-	// NoiseReduction and NoiseThreshold (nr and nrs), −100 to 100, tell noise from edges by how far a pixel's luma is from d, that of its surroundings
-	// (Gaussian, 1.5 pixels). What is near takes on the colour of its surroundings, and what is far has its luma
-	// sharpened by NoiseThreshold/50 of the distance. The weight of the second is (d·1000/NoiseReduction)², at most 1, so that 20 means differences of 0.02.
+	// NoiseReduction and NoiseThreshold (nr and nrs), −100 to 100, tell noise from edges by d, the difference between a pixel's luma and that of its
+	// surroundings (Gaussian, 1.5 pixels of the output). Where it is small the pixel takes on the colour of its surroundings, and where it is large
+	// d·NoiseThreshold/50 is added. The weight of the second is (d·1000/NoiseReduction)², at most 1, so that 20 means differences of 0.02
+	// and that 20 for both, imgix's default, is the default of Core Image's CINoiseReduction, whose description imgix's follows.
 	// Below zero NoiseReduction brings noise out instead, and NoiseThreshold softens edges. Both are set or neither.
 	NoiseReduction, NoiseThreshold int
 
