@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"image"
 	"image/color"
+	"image/gif"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -774,6 +775,41 @@ func BenchmarkEffects(b *testing.B) {
 					j.arena.release()
 				}
 			})
+		}
+	}
+}
+
+// TestEffectsOnEveryFrame of an animation.
+func TestEffectsOnEveryFrame(t *testing.T) {
+	data := animation3(t)
+	frames := func(p Plan) []image.Image {
+		p.Format = GIF
+		g, err := gif.DecodeAll(bytes.NewReader(render(t, p, data).Bytes))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all []image.Image
+		for _, m := range g.Image {
+			all = append(all, m)
+		}
+		return all
+	}
+	coloured := func(m image.Image) bool {
+		px := toNRGBA(m).Pix
+		for i := 0; i < len(px); i += 4 {
+			if px[i+3] > 0 && (px[i] != px[i+1] || px[i] != px[i+2]) {
+				return true
+			}
+		}
+		return false
+	}
+	before, after := frames(Plan{}), frames(Plan{Adjust: Adjust{Enhance: true, Saturation: -100}, Stylize: Stylize{Blur: 5}})
+	if len(before) != len(after) || !slices.ContainsFunc(before, coloured) {
+		t.Fatalf("%d frames become %d", len(before), len(after))
+	}
+	for i, m := range after {
+		if coloured(m) {
+			t.Errorf("frame %d has colours", i)
 		}
 	}
 }
