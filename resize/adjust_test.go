@@ -657,7 +657,7 @@ func TestEffectsLookTheSameHoweverDecoded(t *testing.T) {
 	for _, effect := range []Plan{
 		{Stylize: Stylize{Blur: 40}}, {Stylize: Stylize{Pixelate: 10}}, {Adjust: Adjust{Unsharp: 50}}, {Adjust: Adjust{Enhance: true}},
 	} {
-		effect.Width = 75
+		effect.Width, effect.Color = 75, Strip
 		same(t, toCanvas(pixels(t, effect, data)), toCanvas(pixels(t, effect, pixelsOnly)), 38)
 	}
 }

@@ -270,9 +270,9 @@ func (mode BlendMode) together(backdrop, source [3]uint8) [3]uint8 {
 	}
 	switch mode {
 	case HueBlend:
-		c = withLuminosity(withSaturation(s, spread(b)), luminosity(b))
+		c = withLuminosity(withSaturation(s, saturationOf(b)), luminosity(b))
 	case SaturationBlend:
-		c = withLuminosity(withSaturation(b, spread(s)), luminosity(b))
+		c = withLuminosity(withSaturation(b, saturationOf(s)), luminosity(b))
 	case ColorBlend:
 		c = withLuminosity(s, luminosity(b))
 	default:
@@ -287,7 +287,7 @@ func (mode BlendMode) together(backdrop, source [3]uint8) [3]uint8 {
 
 func luminosity(c [3]int32) int32 { return (30*c[0] + 59*c[1] + 11*c[2] + 50) / 100 }
 
-func spread(c [3]int32) int32 { return max(c[0], c[1], c[2]) - min(c[0], c[1], c[2]) }
+func saturationOf(c [3]int32) int32 { return max(c[0], c[1], c[2]) - min(c[0], c[1], c[2]) }
 
 // withLuminosity moves c to a luminosity, and back into what there is, towards gray.
 func withLuminosity(c [3]int32, l int32) [3]int32 {
