@@ -38,7 +38,9 @@ var importPolicy = map[string]struct {
 	"origin":            {modules: []string{"code.dny.dev/ssrf"}}, // the ranges of addresses that are not public
 	"origin/origintest": {},
 	"resize": {
-		own: []string{"internal/icc", "internal/jpegdec", "internal/jpegenc", "internal/kernel"}, // colour, JPEG, and the loops of resampling
+		own: []string{ // colour, JPEG, PNG, and the loops of resampling
+			"internal/icc", "internal/jpegdec", "internal/jpegenc", "internal/kernel", "internal/pngdec",
+		},
 		modules: []string{
 			"github.com/gen2brain/webp", // encodes WebP
 			"golang.org/x/image",        // decodes WebP and BMP, resamples
@@ -74,6 +76,7 @@ var importPolicy = map[string]struct {
 	"internal/jpegdec":     {modules: []string{"golang.org/x/sys"}},  // whether there is AVX2
 	"internal/jpegenc":     {modules: []string{"golang.org/x/sys"}},  // whether there is AVX2
 	"internal/kernel":      {modules: []string{"golang.org/x/sys"}},  // what the processor can
+	"internal/pngdec":      {modules: []string{"golang.org/x/sys"}},  // whether there is AVX2
 	"internal/samples":     {},
 	"internal/sheets":      {own: []string{"internal/samples", "resize"}, modules: []string{"golang.org/x/image"}}, // a command for the pictures of docs
 }

@@ -61,7 +61,10 @@ func (r *Renderer) admit(ctx context.Context, bytes int64, begun bool) (leave fu
 func (r *Renderer) decodeBytes(in *input, n need) int64 {
 	const tables = 1 << 20
 	bytes := r.pixelBytes(in, n) + int64(len(in.Bytes)) + tables
-	if in.info.Format == JPEG {
+	switch in.info.Format {
+	case PNG: // what is compressed is put together from its chunks
+		bytes += int64(len(in.Bytes))
+	case JPEG:
 		// The entropy-coded data is copied without its stuffing. A progressive picture has its coefficients in memory, two
 		// bytes each, and eight bytes for each block of 64.
 		bytes += int64(len(in.Bytes))

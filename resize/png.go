@@ -9,6 +9,8 @@ import (
 	"image/png"
 	"io"
 	"sync"
+
+	"github.com/imagecdn/imagecdn/internal/pngdec"
 )
 
 func init() {
@@ -17,8 +19,8 @@ func init() {
 		ContentType: "image/png",
 		Match:       func(b []byte) bool { return bytes.HasPrefix(b, []byte("\x89PNG\r\n\x1a\n")) },
 		Probe:       probePNG,
-		Decode: func(ctx context.Context, data []byte, _ DecodeOptions) (image.Image, error) {
-			return png.Decode(&reader{ctx, data})
+		Decode: func(ctx context.Context, data []byte, o DecodeOptions) (image.Image, error) {
+			return pngdec.Decode(ctx, data, &pngdec.Options{Alloc: o.Alloc})
 		},
 		Encode:   withICCP(encodePNG),
 		Alpha:    true,
