@@ -39,7 +39,7 @@ var importPolicy = map[string]struct {
 	"origin/origintest": {},
 	"resize": {
 		own: []string{ // colour, JPEG, PNG, and the loops of resampling
-			"internal/icc", "internal/jpegdec", "internal/jpegenc", "internal/kernel", "internal/pngdec",
+			"internal/icc", "internal/jpegdec", "internal/jpegenc", "internal/kernel", "internal/pngdec", "internal/pngenc",
 		},
 		modules: []string{
 			"github.com/gen2brain/webp", // encodes WebP
@@ -77,8 +77,12 @@ var importPolicy = map[string]struct {
 	"internal/jpegenc":     {modules: []string{"golang.org/x/sys"}},  // whether there is AVX2
 	"internal/kernel":      {modules: []string{"golang.org/x/sys"}},  // what the processor can
 	"internal/pngdec":      {modules: []string{"golang.org/x/sys"}},  // whether there is AVX2
-	"internal/samples":     {},
-	"internal/sheets":      {own: []string{"internal/samples", "resize"}, modules: []string{"golang.org/x/image"}}, // a command for the pictures of docs
+	"internal/pngenc": {modules: []string{
+		"github.com/klauspost/compress", // DEFLATE, for what is looked at once
+		"golang.org/x/sys",              // whether there is AVX2
+	}},
+	"internal/samples": {},
+	"internal/sheets":  {own: []string{"internal/samples", "resize"}, modules: []string{"golang.org/x/image"}}, // a command for the pictures of docs
 }
 
 // neverReached says what a package must not depend on, however indirectly: a path stands for all below it.

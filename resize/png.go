@@ -6,11 +6,10 @@ import (
 	"encoding/binary"
 	"fmt"
 	"image"
-	"image/png"
 	"io"
-	"sync"
 
 	"github.com/imagecdn/imagecdn/internal/pngdec"
+	"github.com/imagecdn/imagecdn/internal/pngenc"
 )
 
 func init() {
@@ -67,27 +66,14 @@ func probePNG(data []byte) (Info, error) {
 	return info, nil
 }
 
-// pngBuffers keeps the encoder's tables and compressor, some 850 KB.
-var pngBuffers pngPool
-
-type pngPool struct{ pool sync.Pool }
-
-func (p *pngPool) Get() *png.EncoderBuffer {
-	b, _ := p.pool.Get().(*png.EncoderBuffer)
-	return b
-}
-
-func (p *pngPool) Put(b *png.EncoderBuffer) { p.pool.Put(b) }
-
-func encodePNG(_ context.Context, w io.Writer, m image.Image, _ EncodeOptions) error {
-	e := png.Encoder{BufferPool: &pngBuffers}
+func encodePNG(ctx context.Context, w io.Writer, m image.Image, _ EncodeOptions) error {
 	switch m.(type) {
 	case *image.RGBA, *image.NRGBA:
 		// Drawings and icons have few colours: an exact palette makes their files several times smaller.
 		px, _ := rgb(m)
 		if p := exactPalette(px, 256); p != nil {
-			return e.Encode(w, p)
+			return pngenc.Encode(ctx, w, p)
 		}
 	}
-	return e.Encode(w, m)
+	return pngenc.Encode(ctx, w, m)
 }
