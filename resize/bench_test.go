@@ -48,6 +48,8 @@ func BenchmarkRender(b *testing.B) {
 		{JPEG, PNG, Plan{Width: 500}},
 		{PNG, JPEG, Plan{Width: 500}},
 		{PNG, WebP, Plan{Width: 500}},
+		{PNG, PNG, Plan{Width: 500}},
+		{PNG, PNG, Plan{Width: 1200}},
 		{JPEG, GIF, Plan{Width: 500}},
 		{JPEG, JPEG, Plan{Width: 500, Rotate: 10}},
 	} {
