@@ -9,7 +9,7 @@
 // hardly ever repeats: looking for matches takes ten times as long as the rest, and then Huffman codes alone make the
 // smaller file, as they are not kept from being short by codes for lengths. So both ways are tried, on strips of the picture of less than 200 KB
 // together, and the whole is written in the way that made less of them. On drawings that is by matches. Indices of palettes are
-// never filtered, and always matched.
+// never filtered, and always matched. So is what has matches and has more of them unfiltered, such as words on a screen.
 package pngenc
 
 import (
@@ -52,7 +52,7 @@ func Encode(ctx context.Context, w io.Writer, m image.Image) error {
 		return err
 	}
 	by := matchesAll
-	if e.kind != indexed {
+	if e.plain = e.kind == indexed; !e.plain {
 		by = e.choose()
 	}
 	if err := e.rows(ctx, by); err != nil {
@@ -104,6 +104,7 @@ type encoder struct {
 	stride        int
 	width, height int
 	kind, depth   int
+	plain         bool // whether rows are not filtered
 
 	compressors [ways]compressor
 	sample      []byte
@@ -208,14 +209,15 @@ func (e *encoder) load(y int) {
 
 // filtered gives the row that was loaded, behind its filter. Indices are not filtered: their differences mean nothing.
 func (e *encoder) filtered() []byte {
-	if e.kind == indexed {
+	if e.plain {
 		e.try(none)
 		return e.tried[none]
 	}
 	return e.best()
 }
 
-// choose tries strips of the picture, from top to bottom.
+// choose tries strips of the picture, from top to bottom. It sets plain where rows are better not filtered: words on
+// a screen match as they are, and differ in their differences.
 func (e *encoder) choose() way {
 	const (
 		strips = 6
@@ -227,23 +229,31 @@ func (e *encoder) choose() way {
 	if rows >= apart {
 		rows, apart = min(e.height, strips*rows), e.height
 	}
-	var few, alone counter
-	for top := 0; top+rows <= e.height; top += apart {
-		e.sample = e.sample[:0]
-		clear(e.before)
-		for y := top; y < top+rows; y++ {
-			e.load(y)
-			e.sample = append(e.sample, e.filtered()...)
-			e.turn()
+	try := func(ways ...way) (sizes [2]counter) {
+		for top := 0; top+rows <= e.height; top += apart {
+			e.sample = e.sample[:0]
+			clear(e.before)
+			for y := top; y < top+rows; y++ {
+				e.load(y)
+				e.sample = append(e.sample, e.filtered()...)
+				e.turn()
+			}
+			for i, by := range ways {
+				e.compress(by, &sizes[i], e.sample)
+			}
 		}
-		e.compress(matchesFew, &few, e.sample)
-		e.compress(codesAlone, &alone, e.sample)
+		clear(e.before)
+		return sizes
 	}
-	clear(e.before)
-	if few < alone {
-		return matches
+	filtered := try(codesAlone, matchesFew)
+	if filtered[0] <= filtered[1] {
+		return codesAlone
 	}
-	return codesAlone
+	e.plain = true
+	if plain := try(matchesFew); plain[0] >= filtered[1] {
+		e.plain = false
+	}
+	return matches
 }
 
 // A counter counts what is written to it.
