@@ -291,7 +291,7 @@ func TestHostileChunks(t *testing.T) {
 		{"colour 7", [][]byte{ihdr(4, 4, 8, 7, 0), idat, iend}, false},
 		{"interlace 2", [][]byte{ihdr(4, 4, 8, trueColor, 2), idat, iend}, false},
 		{"no pixels", [][]byte{ihdr(0, 4, 8, trueColor, 0), idat, iend}, false},
-		{"pixels below none", [][]byte{ihdr(4, 1<<31, 8, trueColor, 0), idat, iend}, false},
+		{"pixels below none", [][]byte{ihdr(4, -1, 8, trueColor, 0), idat, iend}, false},
 		{"a short header", [][]byte{chunk("IHDR", make([]byte, 12)), idat, iend}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
