@@ -239,7 +239,7 @@ func (b *behind) make(f *follower) {
 	}
 	info, err := resize.Probe(standIn.Body)
 	pixels := int64(max(info.Width*info.Height, minBehindPixels))
-	if err != nil || len(standIn.Body) < minBehindBytes || pixels > maxBehindPixels {
+	if err != nil || info.Frames > 1 || len(standIn.Body) < minBehindBytes || pixels > maxBehindPixels { // AVIF holds no animation
 		b.decide(f.instead, time.Time{})
 		return
 	}

@@ -600,6 +600,46 @@ func TestAnimationsStayGIF(t *testing.T) {
 	})
 }
 
+// An animation that is negotiated to AVIF is WebP, and nothing is made behind it.
+func TestAnimationsStayWebP(t *testing.T) {
+	f := &fakeAVIF{}
+	behind(t, f, nil, func(t *testing.T, o *fakeOrigin, h *imagecdn.Handler) {
+		moving := &gif.GIF{Delay: []int{5, 5, 5}}
+		r := rand.New(rand.NewPCG(1, 1))
+		for range 3 {
+			m := image.NewPaletted(image.Rect(0, 0, 80, 80), color.Palette{red, green, blue})
+			for j := range m.Pix {
+				m.Pix[j] = uint8(r.IntN(3))
+			}
+			moving.Image = append(moving.Image, m)
+		}
+		var b bytes.Buffer
+		if err := gif.EncodeAll(&b, moving); err != nil {
+			t.Fatal(err)
+		}
+		var renderer resize.Renderer
+		pic, err := renderer.Render(t.Context(), resize.Plan{Format: resize.WebP}, b.Bytes())
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.set("/wave.webp", answer{header: cachedAnHour, body: pic.Bytes})
+		for i := range 3 {
+			w := mustGet(t, h, "/photos/wave.webp?w=60&auto=format", "Accept", takesAVIF)
+			info, err := resize.Probe(w.Body.Bytes())
+			if err != nil || info.Frames != 3 || w.Header().Get("Content-Type") != webpType {
+				t.Errorf("%+v, %v, %v", info, err, w.Header())
+			}
+			if i > 0 && w.Header().Get("Cache-Control") != anHour {
+				t.Errorf("request %d: %v", i, w.Header())
+			}
+			synctest.Wait()
+		}
+		if f.begun.Load() != 0 {
+			t.Error("AVIF was made of it")
+		}
+	})
+}
+
 // Warming makes the stand-in while there is room, and the AVIF behind it.
 func TestWarmingWithAVIF(t *testing.T) {
 	f := &fakeAVIF{takes: time.Second}

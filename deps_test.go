@@ -46,7 +46,9 @@ var importPolicy = map[string]struct {
 			"golang.org/x/image",        // decodes WebP and BMP, resamples
 		},
 	},
-	"resize/avif":     {own: []string{"internal/icc", "resize"}, modules: []string{"github.com/gen2brain/avif"}},
+	"resize/avif":     {own: []string{"internal/heif", "internal/icc", "resize"}, modules: []string{"github.com/gen2brain/avif"}},
+	"resize/heic":     {own: []string{"internal/heif", "resize"}, modules: []string{"github.com/gen2brain/heic"}},
+	"resize/tiff":     {own: []string{"resize"}, modules: []string{"golang.org/x/image"}},
 	"purge":           {},
 	"purge/boltlog":   {own: []string{"purge"}, modules: []string{"go.etcd.io/bbolt"}}, // jobs in a file
 	"purge/purgetest": {own: []string{"purge"}},
@@ -71,6 +73,7 @@ var importPolicy = map[string]struct {
 	"internal/conformance": {own: []string{"cache"}},                 // a command for the public HTTP cache tests
 	"internal/fault":       {},                                       // mistakes that tests must find; none without a build tag
 	"internal/flight":      {modules: []string{"golang.org/x/sync"}}, // singleflight
+	"internal/heif":        {},                                       // boxes of AVIF and HEIC
 	"internal/hitbench":    {own: []string{"", "cache"}},             // a command that scripts/hits.sh measures
 	"internal/icc":         {},                                       // colour profiles
 	"internal/jpegdec":     {modules: []string{"golang.org/x/sys"}},  // whether there is AVX2
@@ -94,8 +97,10 @@ var neverReached = map[string][]string{
 	"middleware":    {"image", "golang.org/x/image"},
 	"resize":        {"net/http", "os/exec"}, // it never sees a URL
 	"resize/avif":   {"net/http", "os/exec"},
+	"resize/heic":   {"net/http", "os/exec"},
+	"resize/tiff":   {"net/http", "os/exec"},
 	"purge/boltlog": {"net/http"},
-	"":              {module + "/resize/avif", "os/exec"}, // who embeds the handler decides about the heavy codec
+	"":              {module + "/resize/avif", module + "/resize/heic", module + "/resize/tiff", "os/exec"}, // who embeds the handler decides about these codecs
 }
 
 // A listed package is what go list says of one.

@@ -8,6 +8,7 @@ require (
 	github.com/dunglas/httpsfv v1.1.2
 	github.com/dustin/go-humanize v1.0.1
 	github.com/gen2brain/avif v0.5.3
+	github.com/gen2brain/heic v0.4.5
 	github.com/gen2brain/webp v0.6.4
 	github.com/gofrs/flock v0.12.1
 	github.com/klauspost/compress v1.20.3

@@ -112,6 +112,7 @@ func (p Params) canonical() Params {
 	if plan.Rotate == 0 {
 		plan.Pivot = false
 	}
+	canonicalAnimation(&plan.Animation)
 	canonicalColour(plan)
 	canonicalFill(plan)
 	plan.Border = canonicalBorder(plan.Border)

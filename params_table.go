@@ -22,7 +22,7 @@ type param struct {
 // params are all parameters, in the order of canonical queries, which is that in which they are read.
 var params = concat(
 	paramsOfSize, paramsOfTurning, paramsOfFaces, paramsOfColour, paramsOfEffects, paramsOfFrame, paramsOfBlend, paramsOfMark,
-	paramsOfText, paramsOfEncoding, paramsOfData, paramsOfRequest, paramsRefused,
+	paramsOfText, paramsOfAnimation, paramsOfEncoding, paramsOfData, paramsOfRequest, paramsRefused,
 )
 
 func concat(groups ...[]param) (all []param) {

@@ -217,6 +217,17 @@ var canonicalTests = []struct{ query, want string }{
 	{"txt=%3F%25%23%26&txt-fit=max&txt-width=50&txt-size=9", "txt=%3F%25%23%26&txt-fit=max&txt-width=50"},
 	{"txt-size=30", ""},
 
+	// Animations.
+	{"frame=3", "frame=3"},
+	{"frame=1", "frame=1"},
+	{"frame=1-1", "frame=1"},
+	{"frame=-1", "frame=1"},
+	{"frame=1-", ""},
+	{"frame=2-", "frame=2-"},
+	{"frame=1-7", "frame=-7"},
+	{"frame=2-7&skip=3&interval=2&reverse=true&fps=10&loop=0", "frame=2-7&skip=3&interval=2&reverse=true&fps=10&loop=0"},
+	{"interval=1&reverse=false", ""},
+
 	// What asks for nothing that is refused otherwise.
 	{"bg-remove=false&upscale=0", ""},
 	{"dl=cat.jpg", ""},
@@ -336,7 +347,7 @@ func TestEveryFieldOfThePlanHasAParameter(t *testing.T) {
 		"Face": "fit=facearea&faceindex=1", "FacePad": "fit=facearea&facepad=2", "Trim": "trim=auto", "Pivot": "rot=9&rot-type=pivot",
 		"FaceBlur": "face-blur=9", "FacePixelate": "face-pixel=9", "Adjust": "bri=9", "Stylize": "blur=9",
 		"Fill": "w=9&h=9&fit=fill&fill=blur", "Pad": "pad=9", "Border": "border=9,000", "Mask": "mask=ellipse",
-		"Grid": "transparency=grid", "Color": "cs=strip", "Encoding": "dpi=9", "Blend": "blend=000", "Text": "txt=a",
+		"Grid": "transparency=grid", "Color": "cs=strip", "Animation": "fps=9", "Encoding": "dpi=9", "Blend": "blend=000", "Text": "txt=a",
 	}
 	plan := reflect.TypeFor[resize.Plan]()
 	for i := range plan.NumField() {
@@ -400,6 +411,8 @@ func TestBadParametersAreNamed(t *testing.T) {
 		{"fill=gen", "fill=gen: gen is not supported: fill takes solid, blur or gradient"},
 		{"bri=-101", "bri=-101: too small: bri takes −100 to 100"},
 		{"high=3", "high=3: too large: high takes −100 to 0"},
+		{"frame=0", "frame=0: too small: frame takes the number of a frame from 1, or two: FIRST-LAST, either of which may be left out"},
+		{"frame=7-2", "frame=7-2: the last before the first: frame takes the number of a frame from 1, or two: FIRST-LAST, either of which may be left out"},
 		{"iptc=allow", "iptc=allow: only that is supported: iptc takes block"},
 		{"duotone=000", "duotone=000: one colour: duotone takes two colours, DARK,LIGHT, each a hexadecimal RGB, ARGB, RRGGBB or AARRGGBB without #, or a CSS colour name"},
 		{"w=500&width=600", "width=600: given twice, and before as w=500"},

@@ -43,6 +43,18 @@ type Codec struct {
 	// it says of colours, and nil for sRGB. It may be part of data. Nil means that the format has none.
 	Profile func(data []byte) []byte
 
+	// Frames reads the headers of data's frames, where Info has more than one: all that a render may be refused for, and no
+	// pixels. Any error counts as ErrDamaged. Nil means that only the first frame can be read.
+	Frames func(data []byte) (*Frames, error)
+
+	// Animate begins an animation of a size that plays so often, 0 for ever, which is written to w as o says. Errors are as
+	// those of Encode. Nil means that only stills can be written.
+	Animate func(ctx context.Context, w io.Writer, size image.Point, plays int, o EncodeOptions) (Animator, error)
+
+	// Animated is the format that is written instead of this one where the picture is animated and Animate is nil. Empty means
+	// none: this format then shows the first frame.
+	Animated Format
+
 	// MaxSide is the largest width or height that Encode takes. Zero means that Renderer.MaxSize decides.
 	MaxSide int
 

@@ -49,13 +49,13 @@ func (j *job) coloring() coloring {
 	case Origin:
 		// A mark has other colours; and gray is only gray as long as nothing is added.
 		switch {
-		case !j.to.Profiles || len(j.plan.Marks) > 0 || j.plan.Blend != nil || j.plan.Text != nil:
+		case !j.to.Profiles || j.animated || len(j.plan.Marks) > 0 || j.plan.Blend != nil || j.plan.Text != nil:
 		case original.colors == icc.RGB,
 			original.colors == icc.Gray && j.plain() && j.plan.Background == nil && !j.info.Alpha && j.to.writesGray():
 			c.keep, c.embed = true, originalProfile
 		}
 	case TinySRGB, AdobeRGB:
-		if j.to.Profiles {
+		if j.to.Profiles && !j.animated {
 			c.embed = ownProfile
 			if j.plan.Color == AdobeRGB {
 				c.output = icc.AdobeRGB

@@ -10,6 +10,8 @@ import (
 	"image/draw"
 	"image/gif"
 	"io"
+	"slices"
+	"time"
 )
 
 func init() {
@@ -26,6 +28,8 @@ func init() {
 			p := quantize(px)
 			return gif.EncodeAll(w, &gif.GIF{Image: []*image.Paletted{p}, Delay: []int{0}})
 		},
+		Frames:     framesOfGIF,
+		Animate:    animateGIF,
 		MaxSide:    65535,
 		PixelBytes: 8,
 		Alpha:      true,
@@ -36,7 +40,10 @@ func init() {
 const (
 	gifExtension = 0x21
 	gifImage     = 0x2c
-	gifControl   = 0xf9
+	gifTrailer   = 0x3b
+
+	gifControl     = 0xf9 // extensions
+	gifApplication = 0xff
 )
 
 func probeGIF(data []byte) (Info, error) {
@@ -46,38 +53,65 @@ func probeGIF(data []byte) (Info, error) {
 	}
 	info.Width = int(binary.LittleEndian.Uint16(data[6:]))
 	info.Height = int(binary.LittleEndian.Uint16(data[8:]))
-	info.Frames, info.Alpha, _ = walkGIF(data)
+	walkGIF(data, func(f gifFrame) { // whether it is cut off decoding will say
+		info.Frames++
+		info.Alpha = info.Alpha || f.alpha
+		if info.Frames == 1 && f.rect() != image.Rect(0, 0, info.Width, info.Height) {
+			info.Alpha = true // the frame leaves some of the screen open
+		}
+	})
 	return info, nil
 }
 
+// A gifFrame is a frame's part of a file: all since the frame before it.
+type gifFrame struct {
+	data     []byte
+	image    []byte // its image descriptor and what follows
+	alpha    bool
+	delay    uint16 // in hundredths of a second
+	disposal byte
+	loop     []byte // what a Netscape extension before it says; nil where there is none
+}
+
+func (f gifFrame) rect() image.Rectangle {
+	n := func(i int) int { return int(binary.LittleEndian.Uint16(f.image[i:])) }
+	return image.Rect(n(1), n(3), n(1)+n(5), n(3)+n(7))
+}
+
 // walkGIF steps from block to block without looking into them: 34 bytes can ask for four gigabytes. It
-// counts frames, and tells whether anything may be transparent and whether the data ends within a block.
-// A missing trailer is no harm.
-func walkGIF(data []byte) (frames int, alpha, cut bool) {
+// calls each for every frame, and tells whether the data ends within a block. A missing trailer is no harm.
+func walkGIF(data []byte, each func(gifFrame)) (cut bool) {
 	b, cut := skip(data, 13+colorTable(data[10]))
+	f := gifFrame{data: b}
 	for len(b) > 0 && !cut {
 		switch b[0] {
 		case gifExtension:
-			alpha = alpha || len(b) >= 4 && b[1] == gifControl && b[3]&1 != 0
+			switch {
+			case len(b) >= 8 && b[1] == gifControl:
+				f.alpha = f.alpha || b[3]&1 != 0
+				f.disposal, f.delay = b[3]>>2&7, binary.LittleEndian.Uint16(b[4:])
+			case len(b) >= 19 && b[1] == gifApplication && string(b[3:14]) == "NETSCAPE2.0" && b[14] == 3 && b[15] == 1:
+				f.loop = b[16:18]
+			}
 			if b, cut = skip(b, 2); !cut {
 				b, cut = subBlocks(b)
 			}
 		case gifImage:
 			if len(b) < 10 {
-				return frames, alpha, true
+				return true
 			}
-			frames++
-			if frames == 1 && (u32(b[1:]) != 0 || u32(b[5:]) != u32(data[6:])) {
-				alpha = true // the frame leaves some of the screen open
-			}
+			f.image = b
 			if b, cut = skip(b, 10+colorTable(b[9])+1); !cut {
 				b, cut = subBlocks(b)
 			}
+			f.data = f.data[:len(f.data)-len(b)]
+			each(f)
+			f = gifFrame{data: b}
 		default: // the trailer, or nonsense that viewers take for it
-			return frames, alpha, false
+			return false
 		}
 	}
-	return frames, alpha, cut
+	return cut
 }
 
 func u32(b []byte) uint32 { return binary.LittleEndian.Uint32(b) }
@@ -105,7 +139,7 @@ func subBlocks(b []byte) (rest []byte, cut bool) {
 
 // decodeGIF decodes the first frame, on a screen that is transparent elsewhere.
 func decodeGIF(ctx context.Context, data []byte, _ DecodeOptions) (image.Image, error) {
-	if _, _, cut := walkGIF(data); cut {
+	if walkGIF(data, func(gifFrame) {}) {
 		return nil, errCut
 	}
 	m, err := gif.Decode(&reader{ctx, data})
@@ -124,103 +158,132 @@ func decodeGIF(ctx context.Context, data []byte, _ DecodeOptions) (image.Image, 
 	return dst, nil
 }
 
-// animate renders every frame of an animated GIF, as viewers show it, and encodes them anew.
-func (j *job) animate(ctx context.Context, data []byte) (*Picture, error) {
-	var in *gif.GIF
-	err := guard("gif", func() (err error) {
-		in, err = gif.DecodeAll(&reader{ctx, data})
-		return err
+// framesOfGIF reads all headers. Each frame is then decoded as a file of its own.
+func framesOfGIF(data []byte) (*Frames, error) {
+	screen := image.Rect(0, 0, int(binary.LittleEndian.Uint16(data[6:])), int(binary.LittleEndian.Uint16(data[8:])))
+	head := data[:min(13+colorTable(data[10]), len(data))]
+	var parts [][]byte
+	var outside error
+	f := &Frames{Plays: 1}
+	cut := walkGIF(data, func(g gifFrame) {
+		h := FrameHeader{Rect: g.rect(), Delay: time.Duration(g.delay) * 10 * time.Millisecond}
+		switch g.disposal {
+		case gif.DisposalBackground:
+			h.Disposal = ToBackground // which is transparent, whatever the file says is behind, as in all browsers
+		case gif.DisposalPrevious:
+			h.Disposal = ToPrevious
+		}
+		if !h.Rect.In(screen) {
+			outside = fmt.Errorf("frame %d of %v in a screen of %v", len(parts)+1, h.Rect, screen.Max)
+		}
+		if g.loop != nil {
+			// It says how often the animation is played again (as gif2webp, and browsers, have it).
+			if f.Plays = int(binary.LittleEndian.Uint16(g.loop)); f.Plays > 0 {
+				f.Plays++
+			}
+		}
+		f.Headers, parts = append(f.Headers, h), append(parts, g.data)
 	})
 	switch {
-	case ctx.Err() != nil:
-		return nil, context.Cause(ctx)
-	case errors.Is(err, ErrDamaged):
-		return nil, err
-	case err != nil:
-		return nil, fmt.Errorf("%w: gif: %w", ErrDamaged, err)
+	case cut:
+		return nil, errCut
+	case outside != nil:
+		return nil, outside
 	}
-
-	size := j.layout.frame
-	out := animation{gif.GIF{LoopCount: in.LoopCount, Config: image.Config{Width: size.X, Height: size.Y}}, nil}
-	screen := image.NewNRGBA(image.Rect(0, 0, in.Config.Width, in.Config.Height))
-	var before *image.NRGBA
-	for i, frame := range in.Image {
-		if in.Disposal[i] == gif.DisposalPrevious {
-			before = owned(screen)
-		}
-		draw.Draw(screen, frame.Rect, frame, frame.Rect.Min, draw.Over)
-
-		m, err := j.compose(ctx, all(standard(owned(screen))))
-		if err != nil {
-			return nil, err
-		}
-		px, _ := rgb(m)
-		out.add(px, in.Delay[i])
-
-		switch in.Disposal[i] {
-		case gif.DisposalBackground:
-			draw.Draw(screen, frame.Rect, image.Transparent, image.Point{}, draw.Src)
-		case gif.DisposalPrevious:
-			screen = before
-		}
+	f.Decode = func(ctx context.Context, i int) (image.Image, error) {
+		return gif.Decode(&reader{ctx, slices.Concat(head, parts[i], []byte{gifTrailer})})
 	}
-	buf := writer{ctx: ctx}
-	if err := guard("gif", func() error { return gif.EncodeAll(&buf, &out.GIF) }); err != nil {
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		return nil, fmt.Errorf("writing gif: %w", err)
-	}
-	return &Picture{Bytes: buf.Bytes(), Format: GIF, Width: size.X, Height: size.Y}, nil
+	return f, nil
 }
 
-// An animation is built frame by frame. After each, a viewer shows exactly that frame.
-type animation struct {
-	gif.GIF
-	last *image.NRGBA
+// A gifAnimator writes frames that a viewer shows exactly as they were added, but for their colours. It is one frame behind.
+type gifAnimator struct {
+	w     io.Writer
+	size  image.Point
+	plays int
+	last  *image.NRGBA // what is shown; nil before there is anything
+
+	waiting  *image.Paletted // the last frame that was added
+	delay    int             // of waiting, in hundredths of a second
+	disposal byte            // of waiting
+	begun    bool            // the header is written
+	ticker   ticker
 }
 
-// add appends a frame: the smallest rectangle that holds what changed, drawn over what was there.
-func (a *animation) add(m *image.NRGBA, delay int) {
+func animateGIF(_ context.Context, w io.Writer, size image.Point, plays int, _ EncodeOptions) (Animator, error) {
+	// A delay of 20 ms or more must not become one of 10, which browsers show for 100.
+	t := ticker{unit: 10 * time.Millisecond, least: 2, most: 65535}
+	return &gifAnimator{w: w, size: size, plays: plays, ticker: t}, nil
+}
+
+// Add appends the smallest rectangle that holds what changed, drawn over what was there.
+func (a *gifAnimator) Add(frame image.Image, delay time.Duration) error {
+	m, _ := rgb(frame)
 	m, _ = hardAlpha(m)
 	box := m.Rect
-	if n := len(a.Image); n > 0 {
-		var clears bool
-		box, clears = changed(a.last, m)
-		if clears {
+	if a.last != nil {
+		d := diff(a.last, m)
+		switch {
+		case d.clears:
 			// Nothing can be drawn that makes a pixel transparent again; only a frame can be wiped after
 			// it was shown, and all of the one before then is.
-			a.Image[n-1] = quantize(a.last)
-			a.Disposal[n-1] = gif.DisposalBackground
-			box = m.Rect
+			a.waiting, a.disposal = quantize(a.last), gif.DisposalBackground
+		case d.box.Empty():
+			box = image.Rect(0, 0, 1, 1)
+		default:
+			box = d.box
 		}
 	}
-	part := &image.NRGBA{Pix: m.Pix[m.PixOffset(box.Min.X, box.Min.Y):], Stride: m.Stride, Rect: image.Rectangle{Max: box.Size()}}
-	p := quantize(part)
+	if err := a.write(); err != nil {
+		return err
+	}
+	p := quantize(part(m, box))
 	p.Rect = box
-	a.Image = append(a.Image, p)
-	a.Delay = append(a.Delay, delay)
-	a.Disposal = append(a.Disposal, gif.DisposalNone)
-	a.last = m
+	a.waiting, a.delay, a.disposal = p, a.ticker.units(delay), gif.DisposalNone
+	if a.last == nil {
+		a.last = image.NewNRGBA(m.Rect)
+	}
+	put(a.last, m, image.Point{})
+	return nil
 }
 
-// changed gives the smallest rectangle of at least a pixel outside of which a and b are equal, and
-// whether b is transparent where a is not.
-func changed(a, b *image.NRGBA) (r image.Rectangle, clears bool) {
-	for y := range a.Rect.Dy() {
-		p, q := a.Pix[y*a.Stride:][:4*a.Rect.Dx()], b.Pix[y*b.Stride:][:4*a.Rect.Dx()]
-		if bytes.Equal(p, q) {
-			continue
+// write writes the frame that waits, as a file of one frame has it.
+func (a *gifAnimator) write() error {
+	if a.waiting == nil {
+		return nil
+	}
+	const header = 13
+	var b bytes.Buffer
+	err := gif.EncodeAll(&b, &gif.GIF{
+		Image: []*image.Paletted{a.waiting}, Delay: []int{a.delay}, Disposal: []byte{a.disposal},
+		Config: image.Config{Width: a.size.X, Height: a.size.Y},
+	})
+	if err != nil {
+		return err
+	}
+	if !a.begun {
+		a.begun = true
+		if _, err := a.w.Write(b.Bytes()[:header]); err != nil {
+			return err
 		}
-		for x := range a.Rect.Dx() {
-			if u32(p[4*x:]) != u32(q[4*x:]) {
-				r = r.Union(image.Rect(x, y, x+1, y+1))
-				clears = clears || q[4*x+3] == 0
+		if a.plays != 1 {
+			again := max(min(a.plays-1, 65535), 0)
+			ext := append([]byte{gifExtension, gifApplication, 11}, "NETSCAPE2.0\x03\x01"...)
+			ext = append(binary.LittleEndian.AppendUint16(ext, uint16(again)), 0)
+			if _, err := a.w.Write(ext); err != nil {
+				return err
 			}
 		}
 	}
-	if r.Empty() {
-		r = image.Rect(0, 0, 1, 1)
+	_, err = a.w.Write(b.Bytes()[header : b.Len()-1])
+	return err
+}
+
+// Close writes the last frame and the trailer.
+func (a *gifAnimator) Close() error {
+	if err := a.write(); err != nil {
+		return err
 	}
-	return r, clears
+	_, err := a.w.Write([]byte{gifTrailer})
+	return err
 }

@@ -355,6 +355,9 @@ func (p Plan) check() error {
 	}
 	p.Text.check(c)
 	p.Encoding.check(c)
+	if c.err == nil {
+		c.err = p.Animation.check()
+	}
 	if missing := p.missing(); c.err == nil && missing != "" {
 		c.err = fmt.Errorf("%w: %s is not supported yet", ErrPlan, missing)
 	}

@@ -87,11 +87,21 @@ func (r *Renderer) pixelBytes(in *input, n need) int64 {
 		}
 		return bytes
 	}
-	per := codecFor(in.info.Format).PixelBytes
+	per := codecFor(in.info.Format).PixelBytes // or of a frame, which is no larger
 	if per == 0 {
 		per = 12
 	}
 	return int64(in.info.Width) * int64(in.info.Height) * int64(per)
+}
+
+// framesBytes is the memory that it takes to show the original's frames: the canvas, what is below a frame, those that are
+// kept on the way back, and the headers.
+func (j *job) framesBytes() int64 {
+	canvases := 2
+	if n := len(j.sequence); n > 1 && j.sequence[0] > j.sequence[1] {
+		canvases += min(3*stride(j.sequence[0]+1), 2*n)
+	}
+	return int64(j.info.Width)*int64(j.info.Height)*4*int64(canvases) + int64(j.info.Frames)*256
 }
 
 // renderBytes is the memory that j takes beside the pixels of its inputs.
@@ -102,11 +112,14 @@ func (j *job) renderBytes() int64 {
 	bytes := int64(j.srcW+j.srcH)*4*2*32 + 1<<20 + j.plan.effectBytes(int64(w)*int64(h))
 	switch {
 	case j.animated:
-		screen := int64(j.info.Width) * int64(j.info.Height)
-		return bytes + screen*(8+int64(j.info.Frames)) + frame*(24+int64(j.info.Frames))
+		// What is made of a frame is gone before the next; the file grows, by hardly more than a byte for a pixel.
+		return bytes + j.framesBytes() + frame*(40+2*int64(len(j.sequence)))
 	case j.to.Format == JPEG && j.plain() && !j.recolors():
 		return bytes + 3*frame + min(6*frame, 32<<20) + 2*frame // planes, tokens, the file
-	case j.bare():
+	case j.frames != nil:
+		bytes += j.framesBytes()
+	}
+	if j.bare() {
 		return bytes + 16*frame
 	}
 	return bytes + 32*frame // a picture for each step of the plan

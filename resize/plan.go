@@ -113,6 +113,10 @@ type Plan struct {
 	// Encoding is what else an encoder is told.
 	Encoding Encoding
 
+	// Animation says what to show of an animated original. The zero value is all of it where Format can be animated, and
+	// the first frame where it cannot.
+	Animation Animation
+
 	// Blend is laid over all of the picture. Nil: none.
 	Blend *Blend
 
@@ -224,13 +228,16 @@ type Format string
 
 const (
 	SameFormat Format = ""       // the original's
-	Opaque     Format = "opaque" // JPEG, or PNG where the picture has transparency
+	Opaque     Format = "opaque" // JPEG, or PNG where the picture has transparency; the original's own where it is animated
 	JPEG       Format = "jpg"    // JFIF, baseline
-	PNG        Format = "png"    //
+	PNG        Format = "png"    // read animated; a still where it is asked for by name
 	GIF        Format = "gif"    // animated where the original is
-	WebP       Format = "webp"   //
+	WebP       Format = "webp"   // animated where the original is
 	BMP        Format = "bmp"    // read only
-	AVIF       Format = "avif"   // with package resize/avif
+	ICO        Format = "ico"    // and CUR; read only
+	TIFF       Format = "tiff"   // with package resize/tiff; read only
+	HEIC       Format = "heic"   // with package resize/heic; read only
+	AVIF       Format = "avif"   // with package resize/avif; WebP where the original is animated
 
 	// What can be said about a picture, in its place.
 	JSON        Format = "json"         // of the original: its size, type and metadata
@@ -310,6 +317,7 @@ func (p Plan) Append(b []byte) []byte {
 	f.num("q", float64(p.Quality))
 	f.num("cs", float64(p.Color))
 	p.Encoding.form(&f)
+	p.Animation.form(&f)
 	return f
 }
 

@@ -17,11 +17,13 @@ func init() {
 		Format:      PNG,
 		ContentType: "image/png",
 		Match:       func(b []byte) bool { return bytes.HasPrefix(b, []byte("\x89PNG\r\n\x1a\n")) },
-		Probe:       probePNG,
+		Probe:       probeAPNG,
 		Decode: func(ctx context.Context, data []byte, o DecodeOptions) (image.Image, error) {
 			return pngdec.Decode(ctx, data, &pngdec.Options{Alloc: o.Alloc})
 		},
 		Encode:   withICCP(encodePNG),
+		Frames:   framesOfAPNG,
+		Animate:  animatePNG,
 		Alpha:    true,
 		Profile:  profilePNG,
 		Profiles: true,

@@ -5,8 +5,8 @@
 //	pic, err := r.Render(ctx, resize.Plan{Width: 500, Format: resize.JPEG}, original)
 //	// pic.Bytes, pic.Format.ContentType(), pic.Width, pic.Height
 //
-// It reads JPEG, PNG, GIF, WebP and BMP and writes the first four; importing package resize/avif for its
-// side effect adds AVIF. Everything is pure Go.
+// It reads JPEG, PNG, GIF, WebP, BMP and ICO and writes the first four, of which all but JPEG may be animated. Importing package
+// resize/avif for its side effect adds AVIF, and resize/tiff and resize/heic read what their names say. Everything is pure Go.
 //
 // # Promises
 //
@@ -30,7 +30,7 @@
 // # Limits
 //
 // Profiles of gray, RGB and CMYK are converted by, of at most 4 MB; what is wider than sRGB is clipped to it. Sixteen
-// bits a channel become eight. Of an animated WebP the first frame is taken. Resampling works on the
+// bits a channel become eight. Resampling works on the
 // stored values, not on linear light, as browsers and libvips do by default.
 package resize
 
@@ -45,7 +45,7 @@ import (
 
 // Version is the version of the engine. It is part of the keys under which pictures are kept, so it
 // changes whenever the pixels of any picture do; a test holds it to that.
-const Version = "2"
+const Version = "3"
 
 // The kinds of errors that Render and Probe give, always wrapped in one line of what is wrong. Errors of
 // the context come as they are.
@@ -59,13 +59,14 @@ var (
 // A Renderer makes pictures. The zero value is ready. It holds no resources, and may be used by many
 // goroutines at once, but is not to be changed then.
 type Renderer struct {
-	// MaxPixels is the largest input: width times height, times frames where an animation is kept.
-	// An animation that comes out may not be larger either. Zero means 50 megapixels. Negative means no
+	// MaxPixels is the largest input: width times height, times the frames of an animation that are shown, with those before
+	// the last of them. An animation that comes out may not be larger either. Zero means 50 megapixels. Negative means no
 	// limit.
 	MaxPixels int64
 
-	// MaxFrames is the longest animation that is kept animated; a longer one is ErrTooLarge, as showing
-	// a part of it would pass for the whole. It does not bound animations of which a still is made.
+	// MaxFrames is the longest animation that is kept animated, up to the last frame that the plan shows; a longer one is
+	// ErrTooLarge, as showing a part of it would pass for the whole. Of an animation that a still is made of, it is the last
+	// frame that can be picked.
 	// Zero means 500. Negative means no limit.
 	MaxFrames int
 
@@ -129,7 +130,7 @@ func (r *Renderer) RenderInputs(ctx context.Context, p Plan, inputs []Input) (*P
 		return nil, err
 	}
 	if j.animated {
-		return j.animate(ctx, j.inputs[0].Bytes)
+		return j.animate(ctx)
 	}
 	m, err := j.compose(ctx, j.inputs[0].src)
 	if err != nil {
@@ -150,15 +151,33 @@ func (r *Renderer) prepare(p Plan, inputs []Input) (*job, error) {
 	if err != nil {
 		return nil, err
 	}
-	to, err := p.output(info)
+	var shown []int
+	decoded, from := 1, codecFor(info.Format)
+	if info.Frames > 1 && from.Frames != nil {
+		if shown, decoded, err = p.Animation.pick(info.Frames); err != nil {
+			return nil, err
+		}
+	}
+	to, err := p.output(info, len(shown) > 1)
 	if err != nil {
 		return nil, err
 	}
 	j := &job{Renderer: r, plan: p, to: to, info: info, pose: poseOf(info.Orientation, p.Flip)}
-	j.animated = to.Format == GIF && info.Format == GIF && info.Frames > 1
-	frames := j.frames()
-	if err := r.fits(info, frames); err != nil {
+	switch {
+	case len(shown) > 1 && to.Animate != nil && p.Format != PNG:
+		j.animated, j.sequence = true, shown
+	case len(shown) > 0 && p.Animation.picks():
+		j.sequence, decoded = shown[:1], shown[0]+1
+	default:
+		decoded = 1
+	}
+	if err := r.fits(info, decoded); err != nil {
 		return nil, err
+	}
+	if j.sequence != nil {
+		if err := j.readFrames(from, inputs[0].Bytes); err != nil {
+			return nil, err
+		}
 	}
 	if p.Orient != 0 {
 		j.pose = poseOf(p.Orient, p.Flip)
@@ -167,7 +186,7 @@ func (r *Renderer) prepare(p Plan, inputs []Input) (*job, error) {
 	if j.layout, err = p.layout(j.srcW, j.srcH); err != nil {
 		return nil, err
 	}
-	if err := j.sizeFits(frames); err != nil {
+	if err := j.sizeFits(j.pictures()); err != nil {
 		return nil, err
 	}
 	j.inputs = append(j.inputs, newInput(inputs[0], info))
@@ -189,9 +208,27 @@ func (r *Renderer) prepare(p Plan, inputs []Input) (*job, error) {
 	return j, nil
 }
 
-// output finds the codec of the format to write.
-func (p Plan) output(original Info) (*Codec, error) {
+// readFrames reads the headers of all frames that j shows.
+func (j *job) readFrames(from *Codec, data []byte) error {
+	err := guard(string(from.Format), func() (err error) {
+		j.frames, err = from.Frames(data)
+		return err
+	})
+	if err == nil && len(j.frames.Headers) != j.info.Frames {
+		err = fmt.Errorf("%d frames, of %d", len(j.frames.Headers), j.info.Frames)
+	}
+	if err != nil && !errors.Is(err, ErrDamaged) {
+		err = fmt.Errorf("%w: %s: %w", ErrDamaged, from.Format, err)
+	}
+	return err
+}
+
+// output finds the codec of the format to write: to be animated, if it can be.
+func (p Plan) output(original Info, animated bool) (*Codec, error) {
 	f := p.Format
+	if c := codecFor(original.Format); f == Opaque && animated && c.Animate != nil {
+		return c, nil
+	}
 	switch f {
 	case SameFormat:
 		if c := codecFor(original.Format); c.Encode != nil {
@@ -210,6 +247,11 @@ func (p Plan) output(original Info) (*Codec, error) {
 		return nil, fmt.Errorf("%w: no package for format %q is linked in", ErrPlan, f)
 	case c.Encode == nil:
 		return nil, fmt.Errorf("%w: format %q can be read but not written", ErrPlan, f)
+	}
+	if animated && c.Animate == nil && c.Animated != "" {
+		if a := codecFor(c.Animated); a != nil && a.Animate != nil {
+			return a, nil
+		}
 	}
 	return c, nil
 }
@@ -255,6 +297,8 @@ type job struct {
 	layout     layout
 	color      coloring
 	animated   bool
+	frames     *Frames // of the original, where frames of it are shown by number
+	sequence   []int   // those frames
 	inputs     []input // the original, then the marks
 	marks      []placedMark
 	blended    placedMark  // the input of a Blend
@@ -263,12 +307,13 @@ type job struct {
 
 	leave func() // ends the leave to work; nil where there is none
 	arena arena
+	frame arena // of one frame of an animation
 }
 
-// frames is how many pictures come out.
-func (j *job) frames() int {
+// pictures is how many come out.
+func (j *job) pictures() int {
 	if j.animated {
-		return j.info.Frames
+		return len(j.sequence)
 	}
 	return 1
 }
@@ -331,11 +376,10 @@ func (j *job) bare() bool {
 		len(p.Marks) == 0
 }
 
-// rasters is the memory for a picture between the original and the encoder. Frames of an animation outlive each other, and
-// have none in common.
+// rasters is the memory for a picture between the original and the encoder. That of a frame is given back after it.
 func (j *job) rasters() *arena {
 	if j.animated {
-		return nil
+		return &j.frame
 	}
 	return &j.arena
 }
@@ -482,6 +526,14 @@ func extend(dst, src *image.NRGBA, at image.Point) {
 	}
 }
 
+func (j *job) encodeOptions() EncodeOptions {
+	o := EncodeOptions{Quality: j.plan.Quality}
+	if o.Quality == 0 {
+		o.Quality = 75
+	}
+	return o
+}
+
 // encode writes m.
 func (j *job) encode(ctx context.Context, m image.Image) (*Picture, error) {
 	to := j.to
@@ -493,10 +545,7 @@ func (j *job) encode(ctx context.Context, m image.Image) (*Picture, error) {
 			to = codecFor(JPEG)
 		}
 	}
-	o := EncodeOptions{Quality: j.plan.Quality}
-	if o.Quality == 0 {
-		o.Quality = 75
-	}
+	o := j.encodeOptions()
 	m, o.Profile = j.profile(m, to)
 	out := writer{ctx: ctx}
 	if err := guard(string(to.Format), func() error { return to.Encode(ctx, &out, m, o) }); err != nil {

@@ -87,7 +87,7 @@ func (j *job) take(ctx context.Context) error {
 	begun := false
 	for i := len(j.inputs) - 1; i >= 0; i-- {
 		in := &j.inputs[i]
-		if j.Pyramids == nil || in.ID == "" || i == 0 && j.animated {
+		if j.Pyramids == nil || in.ID == "" || i == 0 && j.frames != nil {
 			continue
 		}
 		// Who waits for a decoding has no leave, which that may be waiting for.
@@ -116,7 +116,10 @@ func (j *job) take(ctx context.Context) error {
 		switch {
 		case in.pyramid != nil:
 			in.src, err = j.Pyramids.level(ctx, in.pyramid, j.reductionOf(i))
-		case i > 0 || !j.animated:
+		case i == 0 && j.animated: // frame by frame, later
+		case i == 0 && j.frames != nil:
+			in.src, err = j.still(ctx)
+		default:
 			in.src, err = j.decode(ctx, in.Bytes, in.info, j.needOf(i), j.arena.alloc)
 		}
 		if err != nil {

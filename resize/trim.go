@@ -99,7 +99,7 @@ func (j *job) look(ctx context.Context) error {
 	if j.layout, err = j.plan.layoutOf(x, y); err != nil {
 		return err
 	}
-	return j.sizeFits(j.frames())
+	return j.sizeFits(j.pictures())
 }
 
 // within gives what is left of m: all of it, where nothing else is.

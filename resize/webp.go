@@ -24,6 +24,8 @@ func init() {
 		Probe:    probeWebP,
 		Decode:   decodeWebP,
 		Encode:   withVP8X(encodeWebP),
+		Frames:   framesOfWebP,
+		Animate:  animateWebP,
 		Profile:  profileWebP,
 		Profiles: true,
 		MaxSide:  16383,
@@ -31,17 +33,21 @@ func init() {
 	})
 }
 
-// riff calls f for each chunk until it gives false. A chunk that is cut off is not seen.
-func riff(b []byte, f func(kind string, chunk []byte) bool) {
+// riff calls f for each chunk until it gives false. A chunk that is cut off is not seen, but told of.
+func riff(b []byte, f func(kind string, chunk []byte) bool) (cut bool) {
 	for len(b) >= 8 {
 		n := uint64(binary.LittleEndian.Uint32(b[4:]))
 		kind := string(b[:4])
 		b = b[8:]
-		if n > uint64(len(b)) || !f(kind, b[:n]) {
-			return
+		if n > uint64(len(b)) {
+			return true
+		}
+		if !f(kind, b[:n]) {
+			return false
 		}
 		b = b[min(n+n&1, uint64(len(b))):]
 	}
+	return len(b) > 0
 }
 
 func u24(b []byte) int { return int(b[0]) | int(b[1])<<8 | int(b[2])<<16 }
@@ -86,64 +92,16 @@ func decodeWebP(ctx context.Context, data []byte, _ DecodeOptions) (image.Image,
 	if err == nil || ctx.Err() != nil {
 		return m, err
 	}
-	var frame []byte
-	riff(data[12:], func(kind string, chunk []byte) bool {
-		if kind == "ANMF" {
-			frame = chunk
-		}
-		return frame == nil
-	})
-	if frame == nil {
+	f, errFrames := framesOfWebP(data)
+	switch {
+	case errFrames != nil:
+		return nil, errFrames
+	case len(f.Headers) == 0:
 		return nil, err
 	}
-	return firstWebP(ctx, data, frame)
-}
-
-// firstWebP decodes the first frame of an animation, as a file of its own, and puts it on its canvas.
-func firstWebP(ctx context.Context, data, frame []byte) (image.Image, error) {
-	const header = 16
-	if len(frame) < header {
-		return nil, io.ErrUnexpectedEOF
-	}
-	at := image.Pt(2*u24(frame), 2*u24(frame[3:]))
-	size := image.Pt(u24(frame[6:])+1, u24(frame[9:])+1)
-	canvas := image.Rect(0, 0, u24(data[24:])+1, u24(data[27:])+1)
-	if !(image.Rectangle{Min: at, Max: at.Add(size)}).In(canvas) {
-		return nil, fmt.Errorf("a frame of %v at %v in a canvas of %v", size, at, canvas.Size())
-	}
-	still := []byte("RIFF\x00\x00\x00\x00WEBP")
-	riff(frame[header:], func(kind string, chunk []byte) bool {
-		if kind == "ALPH" { // which is only read after a VP8X that announces it
-			x := make([]byte, 18)
-			copy(x, "VP8X\x0a\x00\x00\x00\x10\x00\x00\x00")
-			copy(x[12:], frame[6:12])
-			still = append(still, x...)
-		}
-		if kind == "ALPH" || kind == "VP8 " || kind == "VP8L" {
-			still = append(still, kind...)
-			still = binary.LittleEndian.AppendUint32(still, uint32(len(chunk)))
-			still = append(still, chunk...)
-			if len(chunk)%2 == 1 {
-				still = append(still, 0)
-			}
-		}
-		return true
-	})
-	binary.LittleEndian.PutUint32(still[4:], uint32(len(still)-8))
-	m, err := decodeStillWebP(ctx, still)
-	if err != nil {
-		return nil, err
-	}
-	if m.Bounds().Size() != size {
-		return nil, fmt.Errorf("a frame of %v says it is %v", m.Bounds().Size(), size)
-	}
-	if size == canvas.Size() {
-		return m, nil
-	}
-	dst := image.NewNRGBA(canvas)
-	px, _ := rgb(standard(m))
-	over(dst, px, at, 255)
-	return dst, nil
+	p := newPlayer(f, u24(data[24:])+1, u24(data[27:])+1)
+	err = p.advance(ctx)
+	return p.canvas, err
 }
 
 // decodeStillWebP decodes one picture, with its luma and chroma as JPEG has them.

@@ -30,6 +30,7 @@ import (
 
 	"github.com/gen2brain/avif"
 
+	"github.com/imagecdn/imagecdn/internal/heif"
 	"github.com/imagecdn/imagecdn/internal/icc"
 	"github.com/imagecdn/imagecdn/resize"
 )
@@ -54,8 +55,10 @@ func init() {
 		},
 		Encode:  encode,
 		Profile: profile,
-		MaxSide: 16384, // libavif's limit is 16384 squared pixels
-		Alpha:   true,
+		// Sequences are neither read nor written.
+		Animated: resize.WebP,
+		MaxSide:  16384, // libavif's limit is 16384 squared pixels
+		Alpha:    true,
 		// Planes in the sandbox's memory of at least two bytes a sample, and the picture outside.
 		PixelBytes: 24,
 	})
@@ -107,39 +110,6 @@ func ofAVIF(quality int) int {
 	return 100
 }
 
-// boxes calls f for each box of b (ISO/IEC 14496-12, 4.2) until it gives false.
-func boxes(b []byte, f func(kind string, body []byte) bool) {
-	for len(b) >= 8 {
-		size, header := uint64(binary.BigEndian.Uint32(b)), uint64(8)
-		switch size {
-		case 0: // to the end
-			size = uint64(len(b))
-		case 1:
-			if len(b) < 16 {
-				return
-			}
-			size, header = binary.BigEndian.Uint64(b[8:]), 16
-		}
-		if size < header || size > uint64(len(b)) || !f(string(b[4:8]), b[header:size]) {
-			return
-		}
-		b = b[size:]
-	}
-}
-
-// A container is what the boxes of a file say (ISO/IEC 23008-12, 6 and 9).
-type container struct {
-	primary    uint32
-	properties []property
-	of         map[uint32][]int // properties of each item, by number from 1
-	at         map[uint32][]byte
-}
-
-type property struct {
-	kind string
-	body []byte
-}
-
 // item is one picture of a container.
 type item struct {
 	w, h          int
@@ -148,61 +118,26 @@ type item struct {
 	config        []byte
 }
 
-// maxItems bounds what is looked at: a grid has at most 256 tiles, and as many of alpha.
-const maxItems = 1024
-
-func readContainer(data []byte) (c container) {
-	var meta []byte
-	boxes(data, func(kind string, body []byte) bool {
-		if kind == "meta" && len(body) >= 4 {
-			meta = body[4:]
-		}
-		return meta == nil
-	})
-	boxes(meta, func(kind string, body []byte) bool {
-		switch kind {
-		case "pitm":
-			c.primary = primary(body)
-		case "iloc":
-			c.at = locations(body, data)
-		case "iprp":
-			boxes(body, func(kind string, body []byte) bool {
-				switch kind {
-				case "ipco":
-					boxes(body, func(kind string, body []byte) bool {
-						c.properties = append(c.properties, property{kind, body})
-						return len(c.properties) < maxItems
-					})
-				case "ipma":
-					c.of = associations(body)
-				}
-				return true
-			})
-		}
-		return true
-	})
-	return c
-}
-
-func (c container) item(id uint32) (it item, err error) {
+// readItem reads what a container says of an item.
+func readItem(c heif.Container, id uint32) (it item, err error) {
 	it.mirror = -1
-	for _, i := range c.of[id] {
-		if i < 1 || i > len(c.properties) {
+	for _, i := range c.Of[id] {
+		if i < 1 || i > len(c.Properties) {
 			continue
 		}
-		switch p := c.properties[i-1]; {
-		case p.kind == "ispe" && len(p.body) >= 12:
-			w, h := binary.BigEndian.Uint32(p.body[4:]), binary.BigEndian.Uint32(p.body[8:])
+		switch p := c.Properties[i-1]; {
+		case p.Kind == "ispe" && len(p.Body) >= 12:
+			w, h := binary.BigEndian.Uint32(p.Body[4:]), binary.BigEndian.Uint32(p.Body[8:])
 			if w > 65535 || h > 65535 {
 				return it, fmt.Errorf("%w: AVIF of %dx%d pixels", resize.ErrTooLarge, w, h)
 			}
 			it.w, it.h = int(w), int(h)
-		case p.kind == "irot" && len(p.body) >= 1:
-			it.turns = int(p.body[0] & 3)
-		case p.kind == "imir" && len(p.body) >= 1:
-			it.mirror = int(p.body[0] & 1)
-		case p.kind == "av1C" && len(p.body) >= 4:
-			it.coded, it.config = true, p.body[4:]
+		case p.Kind == "irot" && len(p.Body) >= 1:
+			it.turns = int(p.Body[0] & 3)
+		case p.Kind == "imir" && len(p.Body) >= 1:
+			it.mirror = int(p.Body[0] & 1)
+		case p.Kind == "av1C" && len(p.Body) >= 4:
+			it.coded, it.config = true, p.Body[4:]
 		}
 	}
 	return it, nil
@@ -210,20 +145,20 @@ func (c container) item(id uint32) (it item, err error) {
 
 func probe(data []byte) (resize.Info, error) {
 	info := resize.Info{Format: resize.AVIF, Frames: 1}
-	c := readContainer(data)
-	it, err := c.item(c.primary)
+	c := heif.Read(data)
+	it, err := readItem(c, c.Primary)
 	if err != nil {
 		return info, err
 	}
 	if it.w == 0 || it.h == 0 {
 		return info, fmt.Errorf("%w: AVIF without a size", resize.ErrDamaged)
 	}
-	info.Width, info.Height, info.Orientation = it.w, it.h, orientation(it.turns, it.mirror)
-	for _, p := range c.properties {
-		info.Alpha = info.Alpha || p.kind == "auxC" && bytes.Contains(p.body, []byte("alpha"))
+	info.Width, info.Height, info.Orientation = it.w, it.h, heif.Orientation(it.turns, it.mirror)
+	for _, p := range c.Properties {
+		info.Alpha = info.Alpha || p.Kind == "auxC" && bytes.Contains(p.Body, []byte("alpha"))
 	}
-	for id := range c.of {
-		part, err := c.item(id)
+	for id := range c.Of {
+		part, err := readItem(c, id)
 		if err != nil {
 			return info, err
 		}
@@ -232,7 +167,7 @@ func probe(data []byte) (resize.Info, error) {
 		}
 		w, h := sequenceSize(part.config)
 		if w == 0 {
-			w, h = sequenceSize(c.at[id])
+			w, h = sequenceSize(c.At[id])
 		}
 		switch {
 		case w == 0:
@@ -250,17 +185,17 @@ func probe(data []byte) (resize.Info, error) {
 // profile gives the profile of the picture that is shown, or one made of its colour description (ISO/IEC 14496-12, 12.1.5). What the
 // sequence header alone says is not looked at: every writer puts it into the container too.
 func profile(data []byte) []byte {
-	c := readContainer(data)
+	c := heif.Read(data)
 	var nclx []byte
-	for _, i := range c.of[c.primary] {
-		if i < 1 || i > len(c.properties) {
+	for _, i := range c.Of[c.Primary] {
+		if i < 1 || i > len(c.Properties) {
 			continue
 		}
-		p := c.properties[i-1]
-		if p.kind != "colr" || len(p.body) < 4 {
+		p := c.Properties[i-1]
+		if p.Kind != "colr" || len(p.Body) < 4 {
 			continue
 		}
-		switch kind, body := string(p.body[:4]), p.body[4:]; kind {
+		switch kind, body := string(p.Body[:4]), p.Body[4:]; kind {
 		case "prof", "rICC":
 			if icc.SpaceOf(body) == icc.RGB {
 				return body
@@ -274,97 +209,6 @@ func profile(data []byte) []byte {
 	}
 	made, _ := icc.FromCICP(int(binary.BigEndian.Uint16(nclx)), int(binary.BigEndian.Uint16(nclx[2:])), false)
 	return made
-}
-
-// orientation gives the EXIF orientation for quarter turns counter-clockwise followed by a mirror: none
-// (-1), top to bottom (0) or left to right (1).
-func orientation(turns, mirror int) int {
-	return [3][4]int{{1, 8, 3, 6}, {4, 5, 2, 7}, {2, 7, 4, 5}}[mirror+1][turns]
-}
-
-// primary gives the item that is shown.
-func primary(pitm []byte) uint32 {
-	switch {
-	case len(pitm) >= 6 && pitm[0] == 0:
-		return uint32(binary.BigEndian.Uint16(pitm[4:]))
-	case len(pitm) >= 8:
-		return binary.BigEndian.Uint32(pitm[4:])
-	}
-	return 0
-}
-
-// cursor reads big-endian numbers. After the end it gives zeros, and short is set.
-type cursor struct {
-	b     []byte
-	short bool
-}
-
-func (c *cursor) take(size int) (v uint64) {
-	if size > len(c.b) {
-		c.b, c.short = nil, true
-		return 0
-	}
-	for _, x := range c.b[:size] {
-		v = v<<8 | uint64(x)
-	}
-	c.b = c.b[size:]
-	return v
-}
-
-// associations gives the properties of each item by number, from 1.
-func associations(ipma []byte) map[uint32][]int {
-	c := cursor{b: ipma}
-	version, flags := c.take(1), c.take(3)
-	idSize, size := 2, 1
-	if version >= 1 {
-		idSize = 4
-	}
-	if flags&1 != 0 {
-		size = 2
-	}
-	of := map[uint32][]int{}
-	for n := c.take(4); n > 0 && !c.short && len(of) < maxItems; n-- {
-		id := uint32(c.take(idSize))
-		for k := c.take(1); k > 0; k-- {
-			essential := uint64(1) << (8*size - 1)
-			of[id] = append(of[id], int(c.take(size)&^essential))
-		}
-	}
-	return of
-}
-
-// locations gives the data of each item, its first extent, as far as it is in the file itself.
-func locations(iloc, data []byte) map[uint32][]byte {
-	c := cursor{b: iloc}
-	version := c.take(4) >> 24
-	sizes := c.take(2)
-	offsetSize, lengthSize, baseSize, indexSize := int(sizes>>12), int(sizes>>8&15), int(sizes>>4&15), int(sizes&15)
-	idSize := 2
-	if version == 2 {
-		idSize = 4
-	}
-	at := map[uint32][]byte{}
-	for n := c.take(idSize); n > 0 && !c.short && len(at) < maxItems; n-- {
-		id, method := uint32(c.take(idSize)), uint64(0)
-		if version > 0 {
-			method = c.take(2) & 15
-		}
-		c.take(2) // data_reference_index
-		base := c.take(baseSize)
-		for k := range c.take(2) {
-			if version > 0 {
-				c.take(indexSize)
-			}
-			from, length := base+c.take(offsetSize), c.take(lengthSize)
-			if c.short {
-				return at
-			}
-			if k == 0 && method == 0 && from <= uint64(len(data)) {
-				at[id] = data[from:][:min(length, uint64(len(data))-from)]
-			}
-		}
-	}
-	return at
 }
 
 // sequenceSize reads the largest frame that an AV1 sequence header announces (AV1, 5.5.1), from the first of

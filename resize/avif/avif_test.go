@@ -6,6 +6,7 @@ import (
 	"errors"
 	"image"
 	"image/color"
+	"image/gif"
 	"image/png"
 	"io/fs"
 	"os"
@@ -159,17 +160,6 @@ func TestSizesMustAgree(t *testing.T) {
 	}
 }
 
-func TestOrientation(t *testing.T) {
-	for _, tt := range []struct{ turns, mirror, want int }{
-		{0, -1, 1}, {1, -1, 8}, {2, -1, 3}, {3, -1, 6},
-		{0, 0, 4}, {0, 1, 2}, {2, 0, 2}, {2, 1, 4}, {1, 0, 5}, {3, 1, 5}, {1, 1, 7}, {3, 0, 7},
-	} {
-		if got := orientation(tt.turns, tt.mirror); got != tt.want {
-			t.Errorf("%d turns, mirror %d: %d, want %d", tt.turns, tt.mirror, got, tt.want)
-		}
-	}
-}
-
 func FuzzProbe(f *testing.F) {
 	for _, file := range files(f) {
 		data, err := os.ReadFile(file)
@@ -241,5 +231,33 @@ func TestProfile(t *testing.T) {
 		if got := profile([]byte(file)); !bytes.Equal(got, c.want) {
 			t.Errorf("%s: %d bytes, want %d", c.name, len(got), len(c.want))
 		}
+	}
+}
+
+// TestAnimationsAreWebP: AVIF of an animation is WebP, as an animation that stops is not what was asked for; of a frame of it,
+// and of an animation that is picked down to one, it is AVIF.
+func TestAnimationsAreWebP(t *testing.T) {
+	if testing.Short() {
+		t.Skip("left out of short runs")
+	}
+	g := gif.GIF{LoopCount: 3}
+	for i := range 3 {
+		m := image.NewPaletted(image.Rect(0, 0, 40, 30), color.Palette{color.Black, color.White})
+		for j := range m.Pix {
+			m.Pix[j] = uint8((i + j/3) % 2)
+		}
+		g.Image, g.Delay = append(g.Image, m), append(g.Delay, 7)
+	}
+	var b bytes.Buffer
+	if err := gif.EncodeAll(&b, &g); err != nil {
+		t.Fatal(err)
+	}
+	out := render(t, resize.Plan{Format: resize.AVIF}, b.Bytes())
+	if info, err := resize.Probe(out.Bytes); err != nil || info.Frames != 3 || info.Format != resize.WebP || out.Format.ContentType() != "image/webp" {
+		t.Errorf("%s, %+v, %v", out.Format, info, err)
+	}
+	out = render(t, resize.Plan{Format: resize.AVIF, Animation: resize.Animation{First: 2, Last: 2}}, b.Bytes())
+	if out.Format != resize.AVIF {
+		t.Errorf("a frame is %s", out.Format)
 	}
 }
