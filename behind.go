@@ -3,6 +3,7 @@ package imagecdn
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -93,7 +94,7 @@ func newBehind(h *Handler) *behind {
 		queued:   make(map[cache.Digest]bool),
 		verdicts: make(map[instead]verdict),
 	}
-	b.ctx, b.stop = context.WithCancel(context.Background())
+	b.ctx, b.stop = context.WithCancel(cache.Behind(context.Background()))
 	return b
 }
 
@@ -110,7 +111,7 @@ func (b *behind) close() {
 // what the client has or what is in the cache; else the next best stands in for it.
 func (h *Handler) negotiate(r *http.Request, req *parsed) (*picture, error) {
 	ctx, accept := r.Context(), strings.Join(r.Header.Values("Accept"), ",")
-	best, _ := req.Params.negotiate(accept, !h.opts.NoAVIF && resize.AVIF.Writable())
+	best, _ := req.Params.negotiate(accept, h.avif())
 	expected, known := &best, req.settled.Load()
 	if best.Format == resize.AVIF && known != nil {
 		if next, _ := req.Params.negotiate(accept, false); next.Format == known.format {
@@ -252,9 +253,9 @@ func (b *behind) make(f *follower) {
 	}
 	defer h.gate.leaveBehind()
 	f.most = len(standIn.Body)
-	th, _, err := h.renders.Do(b.ctx, f.flight(), func(ctx context.Context) (*cache.Thing, error) { return h.make(ctx, f.picture) })
+	th, _, err := h.makeOnce(b.ctx, f.picture)
 	switch {
-	case b.ctx.Err() != nil, err == errInputsChanged:
+	case b.ctx.Err() != nil, err == errInputsChanged, errors.Is(err, cache.ErrNoRoom): // who asks for it again has it tried again
 	case err != nil:
 		h.log.Warn("a picture could not be made behind a stand-in", "path", "/"+f.key.Source+f.key.Image, "format", f.plan.Format, "error", err)
 		b.postpone(f)

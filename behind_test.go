@@ -191,6 +191,9 @@ func TestNoAVIF(t *testing.T) {
 		if got := mustGet(t, h, catByName).Header().Get("Content-Type"); got != avifType {
 			t.Errorf("fm=avif is %s", got)
 		}
+		if h := mustGet(t, h, "/photos/cat.png?w=300&auto=format&fm=webp", "Accept", takesAVIF).Header(); h.Get("Vary") != "" || h.Get("Content-Type") != webpType {
+			t.Errorf("Accept decides nothing: %v", h) // WebP is what it could pick
+		}
 		if n := f.begun.Load(); n != 1 {
 			t.Errorf("AVIF was made %d times", n)
 		}

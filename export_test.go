@@ -67,3 +67,13 @@ func Remembered(h *Handler) (urls, failures int) {
 
 // Decoded is how many originals h has begun to decode, and the bytes of those that are in memory decoded.
 func Decoded(h *Handler) (decodes, bytes int64) { return h.decoded.Decodes(), h.decoded.Bytes() }
+
+// HeldOriginals is how many bytes of originals h counts, and all that it counts as memory for making pictures.
+func HeldOriginals(h *Handler) (originals, all int64) {
+	h.gate.mu.Lock()
+	defer h.gate.mu.Unlock()
+	if len(h.gate.reading)+h.gate.growing.Len()+h.gate.beginning.Len()+h.gate.marked.Len() > 0 && h.gate.larder.bytes == 0 {
+		panic("originals of no bytes are being read")
+	}
+	return h.gate.larder.bytes, h.gate.taken
+}

@@ -4,11 +4,9 @@ import (
 	"container/list"
 	"context"
 	"math"
-	"net/http"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/imagecdn/imagecdn/resize"
 )
@@ -19,9 +17,11 @@ import (
 // [resize.Renderer.Admit]. Leave is given in order, so that a large picture is not passed by small ones for ever; those
 // that have begun go first, as they hold memory until they end. A picture that does not fit is made alone: when nothing else
 // works, the first in order always goes. So there is always one that works, and whoever ends lets the next ones in.
+//
+// The bytes of originals are part of that memory, from when they arrive: see [larder].
 type gate struct {
 	slots  int
-	memory int64            // bytes, of leaves and of decoded originals together
+	memory int64            // bytes, of leaves, of originals and of decoded originals together
 	most   int64            // requests that may wait
 	held   *resize.Pyramids // decoded originals, which make room
 
@@ -30,23 +30,25 @@ type gate struct {
 	mu      sync.Mutex // guards what follows
 	working int        // slots in use, with those that are lent
 	lent    int        // slots that are used behind, and go to the first request that needs them
-	taken   int64      // bytes of leaves
+	taken   int64      // bytes of leaves, and of originals
 	begun   list.List  // of *turn: renders that hold memory already
 	fresh   list.List  // of *turn: others
 	behind  list.List  // of *turn: pictures that no request waits for
 	cancel  func()     // ends the picture that is made in the background; nil where none is
+	larder
 }
 
 // A turn is work that waits for leave.
 type turn struct {
 	bytes int64
+	room  *room         // that waits to grow by so many bytes; nil where the work is rendering
 	slot  bool          // whether it needs one
 	lends bool          // whether a request that needs the slot takes it away
 	ready chan struct{} // closed when it has leave
 }
 
 func newGate(slots, most int, memory int64, held *resize.Pyramids) *gate {
-	return &gate{slots: slots, most: int64(most), memory: memory, held: held}
+	return &gate{slots: slots, most: int64(most), memory: memory, held: held, larder: newLarder(memory)}
 }
 
 // defaultRenderMemory is half of the runtime's memory limit, where one is set.
@@ -61,7 +63,7 @@ func defaultRenderMemory() int64 {
 func (g *gate) join() error {
 	if g.joined.Add(1) > int64(g.slots)+g.most {
 		g.joined.Add(-1)
-		return &httpError{status: http.StatusTooManyRequests, text: "too many pictures are being made; try again soon", retryAfter: time.Second}
+		return errOverloaded
 	}
 	return nil
 }
@@ -156,6 +158,7 @@ func (g *gate) leave(slots int, bytes int64) {
 
 // next gives leave to those who are next and fit. The caller holds g.mu.
 func (g *gate) next() {
+	g.nextOriginals()
 	for _, queue := range []*list.List{&g.begun, &g.fresh, &g.behind} {
 		for e := queue.Front(); e != nil; e = queue.Front() {
 			t := e.Value.(*turn)
@@ -186,15 +189,21 @@ func (g *gate) fits(t *turn) bool {
 	if t.lends {
 		return true // it asks for its memory once it is in
 	}
-	room := g.memory - g.taken - t.bytes
-	if alone := g.working == g.lent; room < 0 && !alone {
+	left := g.memory - g.taken - t.bytes
+	alone := g.working == g.lent
+	if left < 0 && !alone {
 		return false
 	}
-	if g.held != nil && g.held.Bytes() > room {
-		g.held.Free(max(room, 0))
-		return g.working == g.lent || g.held.Bytes() <= room
+	return g.makeRoom(left) || alone
+}
+
+// makeRoom lets go of decoded originals that nobody uses, as far as they take more than is left. It reports whether the rest fits.
+func (g *gate) makeRoom(left int64) bool {
+	if g.held == nil || g.held.Bytes() <= left {
+		return true
 	}
-	return true
+	g.held.Free(max(left, 0))
+	return g.held.Bytes() <= left
 }
 
 // background says that a picture that nobody waits for is about to be made, unless others are: it reports which. cancel is
@@ -206,7 +215,7 @@ func (g *gate) background(cancel func()) bool {
 	if cancel == nil {
 		return false
 	}
-	if g.working > g.lent || g.begun.Len() > 0 || g.fresh.Len() > 0 {
+	if g.busy() || g.growing.Len()+g.beginning.Len() > 0 {
 		g.cancel = nil
 		return false
 	}

@@ -178,7 +178,7 @@ func TestGate(t *testing.T) {
 				g := newGate(3, 10, 100, held)
 				tt.f(t, g)
 				synctest.Wait()
-				if g.working != 0 || g.taken != 0 || g.lent != 0 || g.begun.Len()+g.fresh.Len()+g.behind.Len() != 0 {
+				if g.working != 0 || g.taken != 0 || g.lent != 0 || g.begun.Len()+g.fresh.Len()+g.behind.Len() != 0 || g.larder.bytes != 0 || len(g.reading) != 0 {
 					t.Errorf("left: %d working, %d lent, %d bytes, %d %d %d waiting", g.working, g.lent, g.taken, g.begun.Len(), g.fresh.Len(), g.behind.Len())
 				}
 			})

@@ -3,7 +3,9 @@ package imagecdn_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"image"
 	"image/color"
 	"image/png"
@@ -674,7 +676,11 @@ func bomb(t *testing.T) []byte {
 // What turned out to be no picture is asked for again soon, though its origin said to keep it for long.
 func TestCorrectedOriginalIsSeenAfterTheNegativeLifetime(t *testing.T) {
 	jpeg, _ := fs.ReadFile(samples.FS(), "rocket.jpg")
-	for name, bad := range map[string][]byte{"text": []byte("oops"), "cut": jpeg[:len(jpeg)/2]} {
+	large := paint(t, red, 8, 8) // that says it has 56 megapixels
+	binary.BigEndian.PutUint32(large[16:], 8000)
+	binary.BigEndian.PutUint32(large[20:], 7000)
+	binary.BigEndian.PutUint32(large[29:], crc32.ChecksumIEEE(large[12:29]))
+	for name, bad := range map[string][]byte{"text": []byte("oops"), "cut": jpeg[:len(jpeg)/2], "too large": large} {
 		lifetimes(t, func(t *testing.T, o *fakeOrigin, h *imagecdn.Handler) {
 			o.set("/cat.jpg", answer{header: cacheFor("max-age=86400"), body: bad})
 			if w := get(h, "/photos/cat.jpg?w=20"); w.Code < 400 {

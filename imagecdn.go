@@ -76,8 +76,8 @@ type Options struct {
 	// Renders is how many pictures are made at once. Zero means GOMAXPROCS.
 	Renders int
 
-	// RenderMemory bounds the memory that making pictures takes, in bytes: by estimates from their headers, before
-	// anything is decoded, of all that is in memory for one at a time, and with the decoded originals that are kept.
+	// RenderMemory bounds the memory that making pictures takes, in bytes: of originals, from when their bytes arrive; of
+	// pictures by estimates from headers, before anything is decoded; and of the decoded originals that are kept.
 	// Pictures beyond that wait; one that takes more by itself is made alone. Zero means half of the runtime's memory
 	// limit (GOMEMLIMIT) where there is one, else 256 MiB. Negative means no limit.
 	RenderMemory int64
@@ -280,7 +280,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 
-	req, err := h.recent.parse(r.URL, h.opts.Dialect)
+	req, err := h.recent.parse(r.URL, h.opts.Dialect, h.avif())
 	if err != nil {
 		h.refuse(w, r, &httpError{status: http.StatusBadRequest, text: err.Error(), lifetime: h.negative})
 		return
@@ -300,6 +300,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err == nil && !matches && p.thing == nil && p.file == nil {
 		err = h.get(r.Context(), p)
 	}
+	p.done() // nothing is held while a client reads
 	if err != nil {
 		h.refuse(w, r, err)
 		return
@@ -314,6 +315,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.send(w, r, p)
 }
 
+// avif reports whether auto=format may pick AVIF.
+func (h *Handler) avif() bool { return !h.opts.NoAVIF && resize.AVIF.Writable() }
+
 // A picture is one request on its way to its bytes.
 type picture struct {
 	req    *parsed
@@ -325,6 +329,7 @@ type picture struct {
 	thing  *cache.Thing
 	file   *cache.File // in place of thing, where the bytes are to be sent from a file
 	made   bool        // for this request, or for one that it shared the work with
+	marked func()      // ends the note of a picture with marks; nil where there is none
 
 	better *resize.Plan  // what this picture stands in for, and is to be made behind; nil where nothing is
 	atMost time.Duration // how long what stands in for something may be kept; zero where it stands in for nothing
@@ -337,12 +342,48 @@ type input struct {
 	image  Image
 	source *source
 	now    *cache.Result
+	bytes  *cache.Result // that has them, where now has not
 }
 
 // fetch looks the image up.
 func (in *input) fetch(ctx context.Context) (err error) {
 	in.now, err = in.source.cache.Fetch(ctx, in.image.Path, in.image.Version)
 	return err
+}
+
+// done lets go of the inputs' bytes. Of what p is, nothing is lost.
+func (p *picture) done() {
+	if p == nil {
+		return
+	}
+	for i := range p.inputs {
+		p.inputs[i].done()
+	}
+	if p.marked != nil {
+		p.marked()
+		p.marked = nil
+	}
+}
+
+// share is p for work that may go on when who waits for it has gone.
+func (p *picture) share() *picture {
+	mine := *p
+	mine.inputs, mine.marked = slices.Clone(p.inputs), nil
+	for i := range mine.inputs {
+		in := &mine.inputs[i]
+		in.now, in.bytes = in.now.Share(), nil
+	}
+	return &mine
+}
+
+func (in *input) done() {
+	if in.now != nil {
+		in.now.Done()
+	}
+	if in.bytes != nil {
+		in.bytes.Done()
+		in.bytes = nil
+	}
 }
 
 // name finds out what every image that goes into a picture is, and so the picture's key.
@@ -358,11 +399,25 @@ func (h *Handler) name(ctx context.Context, req *parsed, plan *resize.Plan) (*pi
 			return nil, &httpError{status: http.StatusForbidden, text: fmt.Sprintf("there is no source %q here", in.image.Source)}
 		}
 	}
-	return p, p.fetch(ctx)
+	if len(p.inputs) > 1 {
+		images := make([]string, len(p.inputs))
+		for i, in := range p.inputs {
+			images[i] = in.image.Source + in.image.Path
+		}
+		p.marked = h.gate.marks(images)
+	}
+	if err := p.fetch(ctx); err != nil {
+		p.done()
+		return nil, err
+	}
+	return p, nil
 }
 
 // fetch looks p's inputs up, and computes its key from them.
 func (p *picture) fetch(ctx context.Context) (err error) {
+	for i := range p.inputs {
+		p.inputs[i].done() // what it was is another by now
+	}
 	if len(p.inputs) == 1 { // no goroutine for the usual one
 		err = p.inputs[0].fetch(ctx)
 	} else {
@@ -485,10 +540,27 @@ func (h *Handler) getOnce(ctx context.Context, p *picture) (err error) {
 		return err
 	}
 	p.made = true
-	p.thing, _, err = h.renders.Do(ctx, p.flight(), func(ctx context.Context) (*cache.Thing, error) {
-		return h.make(ctx, p)
+	for {
+		var joined bool
+		p.thing, joined, err = h.makeOnce(ctx, p)
+		if !joined || !errors.Is(err, cache.ErrNoRoom) || cache.IsBehind(ctx) {
+			return err
+		}
+		// It was begun behind, and has given up. This request waits.
+	}
+}
+
+// makeOnce makes p, once for all who ask for it at a time. It reports whether this call joined another.
+func (h *Handler) makeOnce(ctx context.Context, p *picture) (th *cache.Thing, joined bool, err error) {
+	mine := p.share()
+	th, joined, err = h.renders.Do(ctx, p.flight(), func(ctx context.Context) (*cache.Thing, error) {
+		defer mine.done()
+		return h.make(ctx, mine)
 	})
-	return err
+	if joined {
+		mine.done()
+	}
+	return th, joined, err
 }
 
 // flight tells renders apart: also those of the same bytes under two names, as each is kept with its own image.
@@ -497,14 +569,19 @@ func (p *picture) flight() string {
 }
 
 // find looks in the cache, for p's bytes or for the file that has them.
-func (h *Handler) find(ctx context.Context, p *picture) (err error) {
+func (h *Handler) find(ctx context.Context, p *picture) error {
+	err := h.look(ctx, p)
+	if p.thing != nil {
+		p.req.found(p)
+	}
+	return err
+}
+
+func (h *Handler) look(ctx context.Context, p *picture) (err error) {
 	if f, ok := h.store.(cache.Finder); ok {
 		p.thing, p.file, err = f.Find(ctx, p.key)
 	} else {
 		p.thing, err = h.store.Get(ctx, p.key)
-	}
-	if p.thing != nil {
-		p.req.found(p)
 	}
 	return err
 }
@@ -521,8 +598,11 @@ func (h *Handler) bodies(ctx context.Context, p *picture) ([]resize.Input, error
 		if err != nil {
 			return nil, err
 		}
+		if now != in.now {
+			in.bytes = now
+		}
 		if !now.Entry.OK() {
-			return nil, &entryError{input{in.image, in.source, now}}
+			return nil, &entryError{input{image: in.image, source: in.source, now: now}}
 		}
 		if now.Entry.Digest != in.now.Entry.Digest {
 			return nil, errInputsChanged
@@ -534,11 +614,21 @@ func (h *Handler) bodies(ctx context.Context, p *picture) ([]resize.Input, error
 
 // original finds an original's own bytes.
 func (h *Handler) original(ctx context.Context, p *picture) error {
+	kind := p.inputs[0].now.Entry.Header.Get("Content-Type")
+	if !p.inputs[0].now.Brought() && h.look(ctx, p) == nil { // which waits for nothing
+		if p.file != nil {
+			p.file.Header = fixedHeader(p, kind, p.file.Size)
+		} else {
+			p.thing = newThing(p, kind, p.thing.Body)
+			p.req.found(p)
+		}
+		return nil
+	}
 	bodies, err := h.bodies(ctx, p)
 	if err != nil {
 		return err
 	}
-	p.thing = newThing(p, p.inputs[0].now.Entry.Header.Get("Content-Type"), bodies[0].Bytes)
+	p.thing = newThing(p, kind, bodies[0].Bytes)
 	p.req.found(p)
 	return nil
 }
@@ -564,7 +654,7 @@ func (h *Handler) make(ctx context.Context, p *picture) (*cache.Thing, error) {
 	pic, err := renderer.RenderInputs(ctx, *p.plan, bodies)
 	h.rendered.Add(1)
 	if err != nil {
-		return nil, h.unmakeable(ctx, p, err)
+		return nil, h.unmakeable(ctx, p, bodies, err)
 	}
 	th := newThing(p, pic.Format.ContentType(), pic.Bytes)
 	th.Inputs = p.marks() // so that a purge of any of them finds it
@@ -576,14 +666,15 @@ func (h *Handler) make(ctx context.Context, p *picture) (*cache.Thing, error) {
 
 // newThing is a picture's bytes with the fields that never change with it.
 func newThing(p *picture, contentType string, body []byte) *cache.Thing {
-	return &cache.Thing{
-		Header: http.Header{
-			"Content-Type":           {contentType},
-			"Content-Length":         {fmt.Sprint(len(body))},
-			"Etag":                   {p.etag()},
-			"X-Content-Type-Options": {"nosniff"},
-		},
-		Body: body,
+	return &cache.Thing{Header: fixedHeader(p, contentType, int64(len(body))), Body: body}
+}
+
+func fixedHeader(p *picture, contentType string, size int64) http.Header {
+	return http.Header{
+		"Content-Type":           {contentType},
+		"Content-Length":         {fmt.Sprint(size)},
+		"Etag":                   {p.etag()},
+		"X-Content-Type-Options": {"nosniff"},
 	}
 }
 

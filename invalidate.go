@@ -192,6 +192,7 @@ func (t *target) PurgePath(ctx context.Context, path string, mode purge.Mode) (p
 	if err != nil {
 		return purge.PathResult{}, err
 	}
+	defer now.Done()
 	outcome := purge.Changed
 	switch e := now.Entry; {
 	case e.OK() && before.OK() && e.Digest == before.Digest:
@@ -229,9 +230,11 @@ func (t *target) refreshVersions(ctx context.Context, s *source, image string, m
 		if mode != purge.Stale || !known.Marked() {
 			continue
 		}
-		if _, err := refresh(ctx, s, image, v, mode); err != nil {
+		now, err := refresh(ctx, s, image, v, mode)
+		if err != nil {
 			return any, err
 		}
+		now.Done()
 	}
 	return any, nil
 }
@@ -243,9 +246,11 @@ func refresh(ctx context.Context, s *source, image, version string, mode purge.M
 	case err != nil:
 		return nil, err
 	case now.How == cache.StaleHit && now.Entry.Marked():
+		now.Done()
 		return nil, errors.New("the origin fails, and what there was is served on")
 	case mode == purge.Stale && !now.Alive():
 		// What the origin said was not kept, and what was before is served until the origin is asked again.
+		now.Done()
 		return nil, errors.New("another purge came between")
 	}
 	return now, nil

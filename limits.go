@@ -1,6 +1,7 @@
 package imagecdn
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -64,7 +65,7 @@ func (f *failures) recall(key cache.Digest) error {
 
 // unmakeable says what a failed render means to the client, and has it remembered where another try would
 // bring no more.
-func (h *Handler) unmakeable(ctx context.Context, p *picture, err error) error {
+func (h *Handler) unmakeable(ctx context.Context, p *picture, inputs []resize.Input, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -77,10 +78,17 @@ func (h *Handler) unmakeable(ctx context.Context, p *picture, err error) error {
 	if p.behind {
 		return e // its stand-in was made of these bytes
 	}
-	if errors.Is(err, resize.ErrDamaged) || errors.Is(err, resize.ErrUnsupported) {
-		for _, in := range p.inputs {
+	for i, in := range p.inputs {
+		if errors.Is(err, resize.ErrDamaged) || errors.Is(err, resize.ErrUnsupported) || errors.Is(err, resize.ErrTooLarge) && h.tooLarge(inputs[i].Bytes) {
 			in.source.cache.Spoil(in.now)
 		}
 	}
 	return e
+}
+
+// tooLarge reports whether an original has too many pixels, whatever is made of it.
+func (h *Handler) tooLarge(body []byte) bool {
+	most := cmp.Or(h.opts.MaxPixels, 50e6)
+	info, err := resize.Probe(body)
+	return err == nil && most > 0 && int64(info.Width)*int64(info.Height) > most
 }

@@ -85,7 +85,8 @@ const (
 )
 
 // parse gives the meaning of u, remembered or new.
-func (r *recent) parse(u *url.URL, d Dialect) (*parsed, error) {
+// avif is whether Accept may ask for that.
+func (r *recent) parse(u *url.URL, d Dialect, avif bool) (*parsed, error) {
 	k := rawURL{u.Path, u.RawPath, u.RawQuery}
 	r.mu.RLock()
 	p := r.all[k]
@@ -98,7 +99,7 @@ func (r *recent) parse(u *url.URL, d Dialect) (*parsed, error) {
 		return nil, err
 	}
 	p = &parsed{Request: req, asIs: req.Params.IsZero()}
-	if plan, varies := req.Params.Negotiate(""); !varies {
+	if plan, varies := req.Params.negotiate("", avif); !varies {
 		p.plan = &plan
 	} else {
 		p.own = &plan

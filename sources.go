@@ -80,6 +80,7 @@ func (h *Handler) addSource(name string, s Source) error {
 			Lifetime: cmp.Or(s.Lifetime, h.opts.Lifetime),
 			MaxBytes: h.opts.MaxBytes,
 			Inspect:  h.inspect,
+			Room:     func(image string) cache.Room { return &room{gate: h.gate, image: name + image} },
 			Changed:  changed,
 			Classify: h.classify,
 		}),

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/imagecdn/imagecdn/cache"
 	"github.com/imagecdn/imagecdn/resize"
 )
 
@@ -65,7 +66,7 @@ func (w *warmer) run() {
 
 // make makes one picture, and reports whether there was room for it.
 func (w *warmer) make(req *parsed) bool {
-	ctx, cancel := context.WithCancel(w.ctx)
+	ctx, cancel := context.WithCancel(cache.Behind(w.ctx))
 	defer cancel()
 	if !w.h.gate.background(cancel) {
 		return false
@@ -73,7 +74,7 @@ func (w *warmer) make(req *parsed) bool {
 	defer w.h.gate.background(nil)
 	plan := req.plan
 	if plan == nil {
-		negotiated, _ := req.Params.Negotiate("")
+		negotiated, _ := req.Params.negotiate("", w.h.avif())
 		if last := req.key.Load(); last != nil {
 			negotiated.Format = last.format // what its clients take
 		}
@@ -89,6 +90,7 @@ func (w *warmer) make(req *parsed) bool {
 	if err == nil {
 		err = w.h.get(ctx, p)
 	}
+	p.done()
 	if err == nil && better != nil {
 		p.better = better
 		w.h.follow(p)

@@ -360,7 +360,7 @@ func (t *Transport) forward(req *http.Request, wants wishes, f found, turn *turn
 		t.notePassed(req, f.lease, fill.Status)
 		return t.stream(f.lease, resp, nil, status), nil
 	}
-	body, err := t.readBody(resp)
+	body, err := t.readBody(resp, nil)
 	if err == errTooLarge {
 		t.notePassed(req, f.lease, fill.Status)
 		return t.stream(f.lease, resp, body, status), nil

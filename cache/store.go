@@ -83,3 +83,12 @@ func keeperOf(s Store) Keeper {
 	k, _ := s.(Keeper)
 	return k
 }
+
+// memoryOf finds the memory in a store that may be made of tiers.
+func memoryOf(s Store) *Memory {
+	if t, ok := s.(*tiered); ok {
+		return memoryOf(t.fast)
+	}
+	m, _ := s.(*Memory)
+	return m
+}

@@ -71,6 +71,11 @@ type TransportOptions struct {
 	// belongs in this cache. Nil means that everything does, under the origin's media type.
 	Inspect func(body []byte) (contentType string, status int, reason string)
 
+	// Room gives the memory for an original's bytes, before they come from the origin by Fetch, Refresh and Body, or from a
+	// store that has them not in memory by Body. It must return at once; the Room it returns may wait. RoundTrip does not
+	// ask. Nil means that there is always room.
+	Room func(image string) Room
+
 	// Changed is called when the origin, asked about an image that was known, has another, or none any more
 	// (404, 410): when that has taken the place of what was known, and not where a Refresh found it out. It must
 	// return at once. Nil means that nobody is told.
@@ -108,6 +113,7 @@ func NewTransport(store Store, next http.RoundTripper, o *TransportOptions) *Tra
 		t.table = NewTable(store, nil)
 	}
 	t.base, t.stop = context.WithCancel(context.Background())
+	t.flights.Handed = (*Result).handed
 	return t
 }
 
@@ -148,8 +154,9 @@ type Result struct {
 	At    time.Time // when it was so
 
 	lease Lease
-	was   *Entry // what was known before, where that may have had tags that Entry has not; else nil
-	body  []byte // where this request brought it
+	was   *Entry      // what was known before, where that may have had tags that Entry has not; else nil
+	body  []byte      // where this request brought it
+	room  *sharedRoom // of body; nil where there is none
 }
 
 // Alive reports whether no purge of the image was accepted since the request arrived. Bytes of a Result
@@ -178,7 +185,7 @@ func (r *Result) changed(old *Entry) bool {
 }
 
 // Fetch says what an image is: from the table while that is fresh, else by asking the origin. A status
-// that is not 200 is a Result, not an error; errors are the context's, and panics of the origin's
+// that is not 200 is a Result, not an error; errors are the context's, a Room's, and panics of the origin's
 // RoundTripper.
 func (t *Transport) Fetch(ctx context.Context, image, version string) (*Result, error) {
 	lease, e := t.table.Open(Name{t.opts.Source, image, version})
@@ -218,7 +225,7 @@ func (t *Transport) Versions(image string) []string { return t.table.Versions(t.
 
 // fill asks the origin, once for all who ask at a time; without always, only where that is still needed.
 func (t *Transport) fill(ctx context.Context, lease Lease, old *Entry, always bool) (*Result, error) {
-	res, shared, err := t.flights.Do(ctx, lease.flight(), func(ctx context.Context) (*Result, error) {
+	res, shared, err := t.share(ctx, lease.flight(), func(ctx context.Context) (*Result, error) {
 		now := time.Now()
 		if e := t.table.Lookup(lease); !always && e != nil && e.state(now) == fresh {
 			// Another flight has landed between this request's look and its turn.
@@ -232,15 +239,52 @@ func (t *Transport) fill(ctx context.Context, lease Lease, old *Entry, always bo
 	})
 	if err == nil && shared && res.Entry.Freshness.NoStore {
 		// What may not be stored may not answer another request either.
-		return t.ask(ctx, lease, old)
+		res.Done()
+		return t.askAlone(ctx, lease, old)
+	}
+	return res, err
+}
+
+// share has work done once for all who ask with this key at a time. Each gets a Result of its own.
+func (t *Transport) share(ctx context.Context, key string, work func(context.Context) (*Result, error)) (*Result, bool, error) {
+	for {
+		res, shared, err := t.flights.Do(ctx, key, work)
+		switch {
+		case err == nil:
+			return res.own(), shared, nil
+		case !shared || err != ErrNoRoom || IsBehind(ctx):
+			return nil, shared, err
+		}
+		// It was begun behind, and has given up. This request waits.
+	}
+}
+
+// askAlone is ask for one caller.
+func (t *Transport) askAlone(ctx context.Context, lease Lease, old *Entry) (*Result, error) {
+	res, err := t.ask(ctx, lease, old)
+	if err == nil {
+		res.handed(1)
 	}
 	return res, err
 }
 
 func (t *Transport) refreshBehind(lease Lease, old *Entry) {
 	t.doBehind(lease.flight(), func() {
-		_, _ = t.fill(t.base, lease, old, false) // what it brings is in the table; a failure is tried again by a later request
+		res, err := t.fill(Behind(t.base), lease, old, false)
+		switch {
+		case err == nil:
+			res.Done() // what it brought is in the table
+		case err == ErrNoRoom:
+			t.rest(lease, old)
+		} // another failure is tried again by a later request
 	})
+}
+
+// rest has the origin left alone for a moment, while old is served.
+func (t *Transport) rest(lease Lease, old *Entry) {
+	resting := *old
+	resting.restUntil = time.Now().Add(t.opts.Lifetime.Failure)
+	t.table.Amend(lease, old, &resting)
 }
 
 // doBehind does work that no request waits for, once at a time for each key.
@@ -261,26 +305,52 @@ func (t *Transport) doBehind(key string, work func()) {
 
 // Body returns the bytes of r, which must be of a 200. Where the store has lost them the origin is asked again, and
 // may have something else by now: the Result that the bytes belong to is returned with them. Its status may not
-// be 200, and then there are none.
+// be 200, and then there are none. It is r itself where r has the bytes, and else to be Done with as r is.
 func (t *Transport) Body(ctx context.Context, r *Result) ([]byte, *Result, error) {
 	if r.body != nil || r.Entry.Size == 0 {
 		return r.body, r, nil
 	}
 	n := r.lease.name
-	if th, err := t.store.Get(ctx, Key{n.Source, n.Image, Original, r.Entry.Digest}); err == nil {
-		return th.Body, r, nil
+	key := Key{n.Source, n.Image, Original, r.Entry.Digest}
+	if m := memoryOf(t.store); m != nil {
+		if th, err := m.Get(ctx, key); err == nil {
+			return th.Body, r, nil // which the store counts
+		}
 	}
 	lease := t.table.Lease(n)
-	now, shared, err := t.flights.Do(ctx, "body "+lease.flight(), func(ctx context.Context) (*Result, error) {
+	now, shared, err := t.share(ctx, "body "+string(r.Entry.Digest[:])+lease.flight(), func(ctx context.Context) (*Result, error) {
+		if stored, err := t.load(ctx, r, key); stored != nil || err != nil {
+			return stored, err
+		}
 		return t.ask(ctx, lease, nil)
 	})
-	if err == nil && shared && now.Entry.Freshness.NoStore {
-		now, err = t.ask(ctx, lease, nil)
+	if err == nil && shared && now.Entry != r.Entry && now.Entry.Freshness.NoStore {
+		now.Done()
+		now, err = t.askAlone(ctx, lease, nil)
 	}
 	if err != nil {
 		return nil, nil, err
 	}
 	return now.body, now, nil
+}
+
+// load reads the bytes of r from the store. It returns nothing where that has lost them.
+func (t *Transport) load(ctx context.Context, r *Result, key Key) (*Result, error) {
+	ctx, end, err := t.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	room := t.room(key.Image)
+	if err = room.Resize(ctx, r.Entry.Size, r.Entry.Size); err == nil {
+		if th, err := t.store.Get(ctx, key); err == nil {
+			stored := *r
+			stored.body, stored.room = th.Body, &sharedRoom{Room: room}
+			return &stored, nil
+		}
+	}
+	room.Close()
+	return nil, err
 }
 
 var errTransportClosed = errors.New("cache: the transport is closed")
@@ -317,6 +387,17 @@ func (t *Transport) ask(ctx context.Context, lease Lease, old *Entry) (*Result, 
 	}
 	req.URL.Path = lease.name.Image
 	conditional := old != nil && old.OK() && setValidators(req.Header, old.Header)
+	room, kept := t.room(lease.name.Image), false
+	defer func() {
+		if !kept {
+			room.Close()
+		}
+	}()
+	if !conditional { // else the answer may have no body
+		if err := room.Resize(ctx, 0, -1); err != nil {
+			return nil, err
+		}
+	}
 	if old != nil && old.stale != notExpired || (old == nil || !old.OK()) && (lease.noCache() || lease.name.Version != "") {
 		// A failure or a 404 may be all that has been heard since the purge, so that does not count as the
 		// first fetch.
@@ -341,7 +422,10 @@ func (t *Transport) ask(ctx context.Context, lease Lease, old *Entry) (*Result, 
 		e.Status, e.Digest, e.Size, e.Reason = old.Status, old.Digest, old.Size, old.Reason
 		e.Header = freshen(old.Header, e.Header, "Content-Type")
 	case e.Status == http.StatusOK:
-		body, err = t.readBody(resp)
+		body, err = t.readBody(resp, func(bytes, expect int64) error { return room.Resize(ctx, bytes, expect) })
+		if full, ok := errors.AsType[roomError](err); ok {
+			return nil, full.error
+		}
 		if err == errTooLarge {
 			e.Status, e.Reason = http.StatusRequestEntityTooLarge, fmt.Sprintf("the original has more than %d bytes", t.opts.MaxBytes)
 			break
@@ -370,6 +454,9 @@ func (t *Transport) ask(ctx context.Context, lease Lease, old *Entry) (*Result, 
 
 	e.tags = tagMarks(e.Header) // before others ask whether e is alive
 	res := &Result{Entry: e, How: how, At: e.ResponseTime, lease: lease, was: old, body: body}
+	if kept = body != nil; kept {
+		res.room = &sharedRoom{Room: room}
+	}
 	if e.Freshness.NoStore {
 		res.How = FilledUnkept
 		t.spend(lease)
@@ -408,9 +495,7 @@ func (t *Transport) failed(ctx context.Context, lease Lease, old, e *Entry, caus
 	var status statusError
 	refused := errors.As(cause, &status) && status.refusal()
 	if old != nil && !refused && old.usableOnError(now) {
-		resting := *old
-		resting.restUntil = now.Add(t.opts.Lifetime.Failure)
-		t.table.Amend(lease, old, &resting)
+		t.rest(lease, old)
 		return &Result{Entry: old, How: StaleHit, At: now, lease: lease}, nil
 	}
 	e.Status, e.Reason = t.opts.Classify(cause)
@@ -440,33 +525,70 @@ func (s statusError) refusal() bool {
 
 var errTooLarge = errors.New("cache: too large")
 
-// readBody reads a whole body. Of one that is too large it returns what it has read.
-func (t *Transport) readBody(resp *http.Response) ([]byte, error) {
-	most := t.opts.MaxBytes
+// firstBytes is the memory that a body gets at first.
+const firstBytes = 64 << 10
+
+// readBody reads a whole body. Of one that is too large it returns what it has read. grow, where not nil, is asked before memory
+// is taken, as for a Room: so that what a slow origin has not sent yet takes next to none, a body gets at most four times what
+// has arrived. (Twice would leave as much garbage as there is body.)
+func (t *Transport) readBody(resp *http.Response, grow func(bytes, expect int64) error) ([]byte, error) {
+	most, length := t.opts.MaxBytes, resp.ContentLength
 	if most < 0 {
-		most = math.MaxInt64
+		most = math.MaxInt64 - 1
 	}
-	if resp.ContentLength > most {
+	if length > most {
 		return nil, errTooLarge
 	}
-	body := make([]byte, 0, max(512, min(resp.ContentLength, 64<<20)+1))
+	var body []byte
 	for {
+		if len(body) == cap(body) {
+			n := min(nextSize(int64(cap(body)), length, grow != nil), most+1)
+			if grow != nil {
+				if err := grow(n, max(length+1, n)); err != nil {
+					return nil, roomError{err}
+				}
+			}
+			larger := make([]byte, len(body), n)
+			copy(larger, body)
+			body = larger
+		}
 		n, err := resp.Body.Read(body[len(body):cap(body)])
 		body = body[:len(body)+n]
 		switch {
 		case int64(len(body)) > most:
 			return body, errTooLarge
 		case err == io.EOF:
-			if resp.ContentLength > 0 && int64(len(body)) != resp.ContentLength {
+			if length > 0 && int64(len(body)) != length {
 				return nil, io.ErrUnexpectedEOF
+			}
+			if cap(body)-len(body) > 512+len(body)/8 {
+				body = append(make([]byte, 0, len(body)), body...)
+			}
+			if grow != nil {
+				if err := grow(int64(cap(body)), int64(cap(body))); err != nil {
+					return nil, roomError{err}
+				}
 			}
 			return body, nil
 		case err != nil:
 			return nil, err
-		case len(body) == cap(body):
-			body = append(body, 0)[:len(body)]
 		}
 	}
+}
+
+// nextSize is how much memory a body gets that has filled what it has. length is less than zero where it is not known. One byte
+// more than a body has lets the end be read.
+func nextSize(has, length int64, steps bool) int64 {
+	next := max(has+has/4, 2*min(has, 1<<20), 4<<10) // of what may end at any time
+	if has <= length {
+		next = length + 1
+		if steps {
+			next = min(next, max(4*has, firstBytes))
+		} else {
+			next = min(next, max(2*has, 64<<20))
+		}
+	}
+	return next
 }
 
 // setValidators makes a request conditional. It reports whether there was anything to compare with.

@@ -57,10 +57,10 @@ func (r *Renderer) admit(ctx context.Context, bytes int64, begun bool) (leave fu
 // What a render takes is estimated from its plan and the headers of its inputs, before anything is decoded. The
 // estimates are of all that is in use at a time, and rather high than low: TestEstimates holds them to what is taken.
 
-// decodeBytes is the memory that it takes to decode in for n, pixels and all.
+// decodeBytes is the memory that it takes to decode in for n, pixels and all. The original itself is its giver's.
 func (r *Renderer) decodeBytes(in *input, n need) int64 {
 	const tables = 1 << 20
-	bytes := r.pixelBytes(in, n) + int64(len(in.Bytes)) + tables
+	bytes := r.pixelBytes(in, n) + tables
 	switch in.info.Format {
 	case PNG: // what is compressed is put together from its chunks
 		bytes += int64(len(in.Bytes))

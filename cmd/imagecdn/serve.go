@@ -185,14 +185,14 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 	return serveUntil(ctx, listener, root)
 }
 
-// limitMemory sets the runtime's memory limit, unless GOMEMLIMIT has: what images and making pictures may take, and a tenth
-// and 64 MiB for all else. Without it the collector lets memory grow to twice of what is in use.
+// limitMemory sets the runtime's memory limit, unless GOMEMLIMIT has: what images and making pictures may take, and a sixteenth
+// and 32 MiB for all else: when much comes at once, memory grows beyond the limit while the collector is at work. Without it the collector lets memory grow to twice of what is in use.
 func limitMemory(images, renders int64) {
 	if renders < 0 || debug.SetMemoryLimit(-1) < math.MaxInt64 {
 		return
 	}
 	if sum := images + renders; sum < math.MaxInt64/2 {
-		debug.SetMemoryLimit(sum + sum/10 + 64<<20)
+		debug.SetMemoryLimit(sum + sum/16 + 32<<20)
 	}
 }
 

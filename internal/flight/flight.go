@@ -14,6 +14,10 @@ import (
 // A Group collapses calls with equal keys that overlap in time. The zero value is ready. It is safe
 // for concurrent use.
 type Group[V any] struct {
+	// Handed, where set before the first Do, is told what a run has brought, and how many callers get it, before any of
+	// them does. It is not told of errors. It must return at once, and not use the Group.
+	Handed func(v V, callers int)
+
 	single singleflight.Group
 
 	mu   sync.Mutex // guards runs, the fields of its values, and that runs and single agree
@@ -24,6 +28,7 @@ type run struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	waiters int
+	ended   bool
 }
 
 // A PanicError is what callers get when the work panicked.
@@ -37,7 +42,7 @@ func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
 // Do returns what work returns, running it once for all overlapping calls with this key. shared says
 // that this call joined a run which another had begun. The context that work gets carries the values
 // of the first caller's and ends when every caller has gone away; a caller that goes away gets the cause
-// of its own context's end.
+// of its own context's end, unless the run has ended before.
 func (g *Group[V]) Do(ctx context.Context, key string, work func(context.Context) (V, error)) (v V, shared bool, err error) {
 	g.mu.Lock()
 	r, shared := g.runs[key]
@@ -55,6 +60,10 @@ func (g *Group[V]) Do(ctx context.Context, key string, work func(context.Context
 			g.mu.Lock()
 			defer g.mu.Unlock()
 			g.forget(key, r)
+			r.ended = true
+			if v, ok := v.(V); ok && err == nil && g.Handed != nil {
+				g.Handed(v, r.waiters)
+			}
 		}()
 		defer func() {
 			if p := recover(); p != nil {
@@ -71,10 +80,18 @@ func (g *Group[V]) Do(ctx context.Context, key string, work func(context.Context
 		return v, shared, res.Err
 	case <-ctx.Done():
 		g.mu.Lock()
-		if r.waiters--; r.waiters == 0 {
-			g.forget(key, r)
+		ended := r.ended
+		if !ended {
+			if r.waiters--; r.waiters == 0 {
+				g.forget(key, r)
+			}
 		}
 		g.mu.Unlock()
+		if ended { // it is counted among those who get what there is
+			res := <-done
+			v, _ = res.Val.(V)
+			return v, shared, res.Err
+		}
 		return v, shared, context.Cause(ctx)
 	}
 }
