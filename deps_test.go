@@ -85,6 +85,7 @@ var importPolicy = map[string]struct {
 		"golang.org/x/sys",              // whether there is AVX2
 	}},
 	"internal/samples": {},
+	"internal/ssim":    {},                                                                                     // what tests and benchmarks hold pictures to
 	"internal/sheets":  {own: []string{"internal/samples", "resize"}, modules: []string{"golang.org/x/image"}}, // a command for the pictures of docs
 }
 

@@ -12,7 +12,7 @@ import (
 // TestEstimates: what a render allocates, garbage included, is no more than its estimate says and not far less, for pictures
 // that are large enough to matter.
 func TestEstimates(t *testing.T) {
-	photo := independentStandard(t, sample(t, "retina.jpg"))
+	photo := standard(independent(t, sample(t, "retina.jpg")))
 	progressive, err := jpegenc.Append(t.Context(), nil, photo, &jpegenc.Options{Progressive: true})
 	if err != nil {
 		t.Fatal(err)

@@ -14,91 +14,21 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/imagecdn/imagecdn/internal/ssim"
 )
 
 // shared is an Input of data, named by what the test calls it.
 func shared(id string, data []byte) []Input { return []Input{{ID: id, Bytes: data}} }
 
-// ssim is the mean structural similarity of two pictures of a size (Wang et al., "Image Quality Assessment: From
-// Error Visibility to Structural Similarity", 2004): a Gaussian window of 11 by 11 with a sigma of 1.5, over the places
-// where it lies within the picture.
-func ssim(a, b *image.Gray) float64 {
-	const size, sigma = 11, 1.5
-	const c1, c2 = (0.01 * 255) * (0.01 * 255), (0.03 * 255) * (0.03 * 255)
-	var window [size]float64
-	sum := 0.0
-	for i := range window {
-		d := float64(i - size/2)
-		window[i] = math.Exp(-d * d / (2 * sigma * sigma))
-		sum += window[i]
-	}
-	w, h := a.Rect.Dx(), a.Rect.Dy()
-	outW, outH := w-size+1, h-size+1
-	// The window is a product, so each mean is one pass across and one down.
-	mean := func(f func(x, y float64) float64) []float64 {
-		across := make([]float64, outW*h)
-		for y := range h {
-			for x := range outW {
-				s := 0.0
-				for k, v := range window {
-					s += v * f(float64(a.Pix[y*a.Stride+x+k]), float64(b.Pix[y*b.Stride+x+k]))
-				}
-				across[y*outW+x] = s / sum
-			}
-		}
-		out := make([]float64, outW*outH)
-		for y := range outH {
-			for x := range outW {
-				s := 0.0
-				for k, v := range window {
-					s += v * across[(y+k)*outW+x]
-				}
-				out[y*outW+x] = s / sum
-			}
-		}
-		return out
-	}
-	ma, mb := mean(func(x, _ float64) float64 { return x }), mean(func(_, y float64) float64 { return y })
-	aa, bb := mean(func(x, _ float64) float64 { return x * x }), mean(func(_, y float64) float64 { return y * y })
-	ab := mean(func(x, y float64) float64 { return x * y })
-	total := 0.0
-	for i := range ma {
-		va, vb, cov := aa[i]-ma[i]*ma[i], bb[i]-mb[i]*mb[i], ab[i]-ma[i]*mb[i]
-		total += (2*ma[i]*mb[i] + c1) * (2*cov + c2) / ((ma[i]*ma[i] + mb[i]*mb[i] + c1) * (va + vb + c2))
-	}
-	return total / float64(len(ma))
-}
-
-func TestSSIM(t *testing.T) {
-	a := gray8(independentStandard(t, sample(t, "rocket.jpg")))
-	change := func(f func(v uint8, i int) uint8) *image.Gray {
-		b := image.NewGray(a.Rect)
-		for i, v := range a.Pix[:len(b.Pix)] {
-			b.Pix[i] = f(v, i)
-		}
-		return b
-	}
-	a = change(func(v uint8, _ int) uint8 { return v })
-	noise := rand.New(rand.NewPCG(1, 2))
-	for _, tt := range []struct {
-		name     string
-		b        *image.Gray
-		min, max float64
-	}{
-		{"equal", a, 1, 1},
-		{"a level brighter", change(func(v uint8, _ int) uint8 { return min(v, 254) + 1 }), 0.97, 0.9999},
-		{"noise", change(func(v uint8, _ int) uint8 { return uint8(min(255, int(v)+noise.IntN(30))) }), 0.1, 0.8},
-		{"negative", change(func(v uint8, _ int) uint8 { return 255 - v }), -1, 0.3},
-	} {
-		if v := ssim(a, tt.b); v < tt.min || v > tt.max {
-			t.Errorf("%s: %.4f, want %.4f to %.4f", tt.name, v, tt.min, tt.max)
-		}
-	}
-}
-
-func independentStandard(t testing.TB, data []byte) image.Image {
+// likeness is how alike two pictures of a size look: package ssim's mean.
+func likeness(t testing.TB, a, b *image.Gray) float64 {
 	t.Helper()
-	return standard(independent(t, data))
+	v, err := ssim.Mean(ssim.Of(a), ssim.Of(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
 }
 
 // TestPyramidQuality: every size, made from a picture that was decoded larger than for it alone, for another, looks as if made
@@ -162,7 +92,7 @@ func TestPyramidQuality(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					v := ssim(luma(src), want)
+					v := likeness(t, luma(src), want)
 					if v < least {
 						t.Errorf("%s as %s, width %d, decoded at 1/%d, level 1/%d: SSIM %.4f, want %.3f", name, from, width, denom, src.denom, v, least)
 					}

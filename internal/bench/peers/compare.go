@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/imagecdn/imagecdn/internal/ssim"
 )
 
 // Each side has two pictures in the making at a time.
@@ -186,7 +188,7 @@ func (c *comparison) quality(ctx context.Context, inputs []input) error {
 					if _, ok := references[size]; !ok {
 						references[size] = lanczos(full, luma.w, luma.h).cut(edge)
 					}
-					s, err := ssim(luma.cut(edge), references[size])
+					s, err := ssim.Mean(luma.cut(edge).samples(), references[size].samples())
 					if err != nil {
 						return err
 					}

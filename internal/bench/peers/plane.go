@@ -7,6 +7,8 @@ import (
 	_ "image/jpeg" // decodes what sides have made, and photographs
 	_ "image/png"  // decodes photographs
 	"math"
+
+	"github.com/imagecdn/imagecdn/internal/ssim"
 )
 
 // A plane is the luma of a picture, 0 to 255, row by row.
@@ -16,6 +18,9 @@ type plane struct {
 }
 
 func newPlane(w, h int) plane { return plane{w, h, make([]float64, w*h)} }
+
+// samples gives p as package ssim has it.
+func (p plane) samples() ssim.Plane { return ssim.Plane{W: p.w, H: p.h, V: p.v} }
 
 // lumaOf decodes all of a picture by the standard library. Of a JPEG it is the Y that is in the file; else Y is as JFIF
 // has it, not rounded.
