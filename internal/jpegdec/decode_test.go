@@ -656,6 +656,12 @@ func (d *decoder) listed(data []byte, err error) bool {
 		}
 	}
 	if len(d.components) < 2 {
+		for i := range data[:max(len(data)-11, 0)] {
+			h, v := data[i+11]>>4, data[i+11]&15
+			if data[i] == 0xff && data[i+1] >= mSOF0 && data[i+1] <= mSOF2 && data[i+9] == 1 && (h == 3 || v == 3) {
+				return true
+			}
+		}
 		return false
 	}
 	restarts, single := false, false

@@ -25,8 +25,9 @@
 //
 //   - Pictures of no pixels and Huffman tables with more codes than their lengths have room for are refused.
 //   - A scan whose Huffman tables are not all there is refused at once, also where image/jpeg gets by without them.
-//   - A quantization table of which a segment holds the number alone is refused. Image/jpeg takes that for the
-//     segment's end, and refuses tables of which more is there but not all.
+//   - A quantization table of which a segment holds the number alone is refused, and not taken for the segment's end.
+//   - A picture of one component is read whatever its sampling factors, which T.81 gives no meaning then, and
+//     which image/jpeg refuses where one is three.
 //   - A non-interleaved scan has as many blocks as T.81 says, and restarts where T.81 says, which image/jpeg
 //     has wrong where luma is sampled four times across and chroma twice, and where a component that is
 //     sampled more than once is restarted.
