@@ -118,8 +118,8 @@ func (r *Renderer) Render(ctx context.Context, p Plan, inputs ...[]byte) (*Pictu
 
 // RenderInputs makes the picture that p describes. inputs are the original and then p.Marks' pictures, in order.
 //
-// When ctx is done, RenderInputs returns its cause: from the middle of resampling, of decoding JPEG, PNG, GIF and BMP and of
-// encoding JPEG, PNG and GIF, and else as soon as the step or the frame that it is at is finished.
+// When ctx is done, RenderInputs returns its cause: from the middle of resampling and rotating, of decoding JPEG, PNG, GIF and
+// BMP and of encoding JPEG, PNG and GIF, and else as soon as the step or the frame that it is at is finished.
 func (r *Renderer) RenderInputs(ctx context.Context, p Plan, inputs []Input) (*Picture, error) {
 	j, err := r.prepare(p, inputs)
 	if err != nil {

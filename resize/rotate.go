@@ -79,10 +79,18 @@ func rotate(ctx context.Context, m image.Image, degrees float64, w, h int) (imag
 	sin, cos := sincos(degrees)
 	cx, cy := float64(src.Rect.Dx())/2, float64(src.Rect.Dy())/2
 	out := image.NewRGBA(image.Rect(0, 0, w, h))
-	draw.CatmullRom.Transform(out, f64.Aff3{
+	turn := f64.Aff3{
 		cos, sin, float64(w)/2 - cos*cx - sin*cy,
 		-sin, cos, float64(h)/2 + sin*cx - cos*cy,
-	}, in, in.Rect, draw.Src, nil)
+	}
+	const rows = 16 // at a time, as package draw does not stop by itself
+	for y := 0; y < h; y += rows {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		part := out.SubImage(image.Rect(0, y, w, min(y+rows, h))).(*image.RGBA)
+		draw.CatmullRom.Transform(part, turn, in, in.Rect, draw.Src, nil)
+	}
 	return standard(out), nil
 }
 

@@ -11,6 +11,9 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+
+	"golang.org/x/image/draw"
+	"golang.org/x/image/math/f64"
 )
 
 // TestWeights: of any stretch at any size, weights add up to one exactly, stay within the picture, and are never
@@ -170,6 +173,32 @@ func TestResampleStops(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestRotateStops: every few rows, and what is made of some rows at a time is what package draw makes of all at once.
+func TestRotateStops(t *testing.T) {
+	m := toNRGBA(independent(t, sample(t, "chelsea.png")))
+	asked := &endsAfter{context.Background(), math.MaxInt}
+	got, err := rotate(asked, m, 12, 300, 200)
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls := math.MaxInt - asked.left
+	if calls < 200/16 {
+		t.Errorf("asked %d times for 200 rows", calls)
+	}
+	for left := range calls {
+		if m, err := rotate(&endsAfter{context.Background(), left}, m, 12, 300, 200); err == nil || m != nil {
+			t.Fatalf("done after %d of %d, it gave %v, %v", left, calls, m, err)
+		}
+	}
+	in := image.NewRGBA(m.Rect)
+	draw.Draw(in, in.Rect, m, image.Point{}, draw.Src)
+	want := image.NewRGBA(image.Rect(0, 0, 300, 200))
+	sin, cos := sincos(12)
+	cx, cy := float64(m.Rect.Dx())/2, float64(m.Rect.Dy())/2
+	draw.CatmullRom.Transform(want, f64.Aff3{cos, sin, 150 - cos*cx - sin*cy, -sin, cos, 100 + sin*cx - cos*cy}, in, in.Rect, draw.Src, nil)
+	samePixels(t, got, want)
 }
 
 func TestTranspose(t *testing.T) {
