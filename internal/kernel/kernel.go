@@ -17,6 +17,9 @@
 //
 // On amd64 with AVX2 the loops are assembly, written by _asm, and on arm64 too, written by hand; elsewhere, and
 // with the build tag purego, they are Go. All give the same bits, whatever the data: tests compare them.
+//
+// There is no AVX-512: with its dot products (VNNI), Down is 1.4 times as fast as with AVX2 on an AMD EPYC. As Down is a seventh
+// of a render from JPEG to JPEG at 500 and 1200 pixels, that would be 4 % of it.
 package kernel
 
 //go:generate go -C _asm run . -out ../kernel_amd64.s
