@@ -117,7 +117,7 @@ func TestQuality(t *testing.T) {
 			reductions = append(reductions, float64(denom)*margin)
 		}
 		for denom := 1.0; denom <= 8; denom *= 2 { // boxes, and halves
-			reductions = append(reductions, denom*shrinkAbove/2, denom*shrinkAbove/2*1.15, denom*shrinkAbove/2*1.5)
+			reductions = append(reductions, denom*shrinkAbove/2, denom*shrinkAbove/2*1.4)
 		}
 		for _, reduction := range reductions {
 			w, h := int(float64(info.Width)/reduction), int(float64(info.Height)/reduction)
