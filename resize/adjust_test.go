@@ -653,7 +653,7 @@ func TestEffectsWithOtherSteps(t *testing.T) {
 // TestEffectsLookTheSameHoweverDecoded: lengths are those of the output, so that a scaled decoding or a shared one makes no difference to be seen.
 func TestEffectsLookTheSameHoweverDecoded(t *testing.T) {
 	data := sample(t, "rocket.jpg")
-	pixelsOnly := encodePixels(t, independentStandard(t, data))
+	pixelsOnly := encodePixels(t, standard(independent(t, data)))
 	for _, effect := range []Plan{
 		{Stylize: Stylize{Blur: 40}}, {Stylize: Stylize{Pixelate: 10}}, {Adjust: Adjust{Unsharp: 50}}, {Adjust: Adjust{Enhance: true}},
 	} {

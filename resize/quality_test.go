@@ -15,8 +15,8 @@ import (
 
 var photos = flag.String("photos", "", "a directory of more JPEG photographs for TestQuality")
 
-// slowLuma makes w by h samples of all of m: the kernel, and nothing else, in floating point.
-func slowLuma(m *image.Gray, w, h int) ssim.Plane {
+// slowScaled makes w by h samples of all of m: the kernel, and nothing else, in floating point.
+func slowScaled(m *image.Gray, w, h int) ssim.Plane {
 	narrow, out := make([]float64, w*m.Rect.Dy()), ssim.Plane{W: w, H: h, V: make([]float64, w*h)}
 	across := make([][]share, w)
 	for x := range across {
@@ -95,7 +95,7 @@ func TestQuality(t *testing.T) {
 			t.Fatal(name, err)
 		}
 		prepare := func(w, h int) *job {
-			j, err := r.prepare(Plan{Width: float64(w), Height: float64(h), Fit: Scale, Format: JPEG, Orient: 1}, shared(name, data))
+			j, err := r.prepare(Plan{Width: float64(w), Height: float64(h), Fit: Scale, Color: Strip, Format: JPEG, Orient: 1}, shared(name, data))
 			if err != nil {
 				t.Fatal(name, err)
 			}
@@ -124,7 +124,7 @@ func TestQuality(t *testing.T) {
 			if w < 40 || h < 30 {
 				continue
 			}
-			want := slowLuma(gray8(decoded[1].levels[0].m), w, h)
+			want := slowScaled(gray8(decoded[1].levels[0].m), w, h)
 			for denom := 1; denom <= prepare(w, h).denom(); denom *= 2 {
 				if info.Format != JPEG && denom > 1 {
 					break
