@@ -46,8 +46,16 @@ var importPolicy = map[string]struct {
 			"golang.org/x/image",        // decodes WebP and BMP, resamples
 		},
 	},
-	"resize/avif":     {own: []string{"internal/heif", "internal/icc", "resize"}, modules: []string{"github.com/gen2brain/avif"}},
-	"resize/heic":     {own: []string{"internal/heif", "resize"}, modules: []string{"github.com/gen2brain/heic"}},
+	"resize/avif":  {own: []string{"internal/heif", "internal/icc", "resize"}, modules: []string{"github.com/gen2brain/avif"}},
+	"resize/faces": {own: []string{"resize"}, modules: []string{"github.com/esimov/pigo"}}, // the cascade
+	"resize/heic":  {own: []string{"internal/heif", "resize"}, modules: []string{"github.com/gen2brain/heic"}},
+	"resize/text": {
+		own: []string{"resize"},
+		modules: []string{
+			"github.com/go-text/typesetting", // shapes, orders and breaks lines
+			"golang.org/x/image",             // rasterizes outlines
+		},
+	},
 	"resize/tiff":     {own: []string{"resize"}, modules: []string{"golang.org/x/image"}},
 	"purge":           {},
 	"purge/boltlog":   {own: []string{"purge"}, modules: []string{"go.etcd.io/bbolt"}}, // jobs in a file
@@ -98,10 +106,14 @@ var neverReached = map[string][]string{
 	"middleware":    {"image", "golang.org/x/image"},
 	"resize":        {"net/http", "os/exec"}, // it never sees a URL
 	"resize/avif":   {"net/http", "os/exec"},
+	"resize/faces":  {"net/http", "os/exec"},
 	"resize/heic":   {"net/http", "os/exec"},
+	"resize/text":   {"net/http", "os/exec"},
 	"resize/tiff":   {"net/http", "os/exec"},
 	"purge/boltlog": {"net/http"},
-	"":              {module + "/resize/avif", module + "/resize/heic", module + "/resize/tiff", "os/exec"}, // who embeds the handler decides about these codecs
+	"": { // who embeds the handler decides about the heavy ones
+		module + "/resize/avif", module + "/resize/faces", module + "/resize/heic", module + "/resize/text", module + "/resize/tiff", "os/exec",
+	},
 }
 
 // A listed package is what go list says of one.

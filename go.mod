@@ -7,9 +7,11 @@ require (
 	github.com/dgraph-io/ristretto/v2 v2.4.2
 	github.com/dunglas/httpsfv v1.1.2
 	github.com/dustin/go-humanize v1.0.1
+	github.com/esimov/pigo v1.4.6
 	github.com/gen2brain/avif v0.5.3
 	github.com/gen2brain/heic v0.4.5
 	github.com/gen2brain/webp v0.6.4
+	github.com/go-text/typesetting v0.3.5
 	github.com/gofrs/flock v0.12.1
 	github.com/klauspost/compress v1.20.3
 	github.com/pquerna/cachecontrol v0.2.0

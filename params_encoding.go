@@ -131,7 +131,7 @@ var paramsOfEncoding = []param{
 var (
 	formatWords = []word[resize.Format]{
 		{"jpg", resize.JPEG}, {"jpeg", resize.JPEG}, {"webp", resize.WebP}, {"png", resize.PNG}, {"avif", resize.AVIF},
-		{"gif", resize.GIF}, {"json", resize.JSON}, {"blurhash", resize.BlurHash},
+		{"gif", resize.GIF}, {"json", resize.JSON}, {"blurhash", resize.BlurHashText},
 	}
 	colorSpaces = []word[resize.ColorSpace]{
 		{"srgb", resize.SRGB}, {"tinysrgb", resize.TinySRGB}, {"adobergb1998", resize.AdobeRGB}, {"origin", resize.Origin},

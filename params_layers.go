@@ -134,7 +134,7 @@ var paramsOfText = []param{
 	{
 		name: "txt", aliases: []string{"t"}, takes: "up to 4000 bytes of text",
 		read: func(r *reader, v string) string {
-			r.text.Content = v
+			r.text.Text = v
 			return checkText(v)
 		},
 		write: func(q *query, p *Params) { writeText(q, p.Plan.Text) },
@@ -146,8 +146,8 @@ var paramsOfText = []param{
 		}
 		return ""
 	}),
-	part("txt-size", []string{"txtsize", "tsz"}, "1 to 4000 pixels", func(r *reader, v string) (problem string) {
-		r.text.Size, problem = parseWhole(v, 1, 4000)
+	part("txt-size", []string{"txtsize", "tsz"}, "1 to 2000 pixels", func(r *reader, v string) (problem string) {
+		r.text.Size, problem = parseBetween(v, 1, 2000)
 		return problem
 	}),
 	part("txt-color", []string{"txtcolor", "txt-clr", "txtclr", "tc"}, colorTakes, func(r *reader, v string) (problem string) {
@@ -162,20 +162,17 @@ var paramsOfText = []param{
 		for item := range strings.SplitSeq(v, ",") {
 			if item == "ellipsis" {
 				r.text.Ellipsis = true
-			} else if problem := readWord(clipWords, item, &r.text.Clip); problem != "" {
+			} else if problem := readWord(cutWords, item, &r.text.Cut); problem != "" {
 				return problem
 			}
 		}
 		return ""
 	}),
-	part("txt-fit", []string{"txtfit"}, "max", func(r *reader, v string) string {
-		if r.text.Fit = v == "max"; !r.text.Fit {
-			return "unknown value"
-		}
-		return ""
+	part("txt-fit", []string{"txtfit"}, "max, wrap or wrapmax", func(r *reader, v string) string {
+		return readWord(textFits, v, &r.text.Fit)
 	}),
 	part("txt-line", []string{"txtline", "tl"}, "0 to 1000 pixels", func(r *reader, v string) (problem string) {
-		r.text.Line, problem = parseWhole(v, 0, 1000)
+		r.text.Line, problem = parseRange(v, 1000)
 		return problem
 	}),
 	part("txt-line-color", []string{"txtlinecolor", "txt-line-clr", "txtlineclr"}, colorTakes, func(r *reader, v string) (problem string) {
@@ -187,8 +184,16 @@ var paramsOfText = []param{
 		r.text.Shadow, problem = parseRange(v, 10)
 		return problem
 	}),
-	part("txt-width", []string{"txtwidth"}, "0 to 8192 pixels", func(r *reader, v string) (problem string) {
-		r.text.Width, problem = parseWhole(v, 0, maxSide)
+	part("txt-shad-blur", nil, "0 to 100 pixels", func(r *reader, v string) (problem string) {
+		r.text.ShadowBlur, problem = pointerTo(parseWhole(v, 0, 100))
+		return problem
+	}),
+	part("txt-width", []string{"txtwidth", "txt-w"}, "2 to 8192 pixels, or a fraction of the picture's width between 0 and 1", func(r *reader, v string) (problem string) {
+		r.text.Width, problem = parseRadius(v)
+		return problem
+	}),
+	part("txt-h", []string{"txt-height"}, "2 to 8192 pixels, or a fraction of the picture's height between 0 and 1", func(r *reader, v string) (problem string) {
+		r.text.Height, problem = parseRadius(v)
 		return problem
 	}),
 	part("txt-x", []string{"txtx"}, "−8192 to 8192 pixels", func(r *reader, v string) (problem string) {
@@ -200,11 +205,11 @@ var paramsOfText = []param{
 		return problem
 	}),
 	part("txt-lead", []string{"txtlead"}, "0 to 4000 pixels", func(r *reader, v string) (problem string) {
-		r.text.Leading, problem = parseWhole(v, 0, 4000)
+		r.text.Lead, problem = parseRange(v, 4000)
 		return problem
 	}),
 	part("txt-track", []string{"txttrack", "tt"}, "−4 to 1000 pixels", func(r *reader, v string) (problem string) {
-		r.text.Tracking, problem = parseWhole(v, -4, 1000)
+		r.text.Track, problem = parseBetween(v, -4, 1000)
 		return problem
 	}),
 }
@@ -224,13 +229,14 @@ var (
 	markFits = []word[resize.Fit]{
 		{"clip", resize.Clip}, {"crop", resize.Cover}, {"fill", resize.Fill}, {"max", resize.Max}, {"scale", resize.Scale},
 	}
-	clipWords = []word[resize.Align]{{"start", resize.Near}, {"middle", resize.Middle}, {"end", resize.NoAlign}}
+	cutWords = []word[resize.TextCut]{{"end", resize.CutEnd}, {"start", resize.CutStart}, {"middle", resize.CutMiddle}}
+	textFits = []word[resize.TextFit]{{"max", resize.MaxText}, {"wrap", resize.WrapText}, {"wrapmax", resize.WrapMaxText}}
 )
 
 // checkText accepts text with line breaks.
 func checkText(s string) (problem string) {
 	switch {
-	case len(s) > resize.MaxText:
+	case len(s) > resize.MaxTextBytes:
 		return "too long"
 	case !utf8.ValidString(s):
 		return "not UTF-8"
@@ -378,42 +384,44 @@ func writeText(q *query, t *resize.Text) {
 	if t == nil {
 		return
 	}
-	q.free("txt", t.Content)
+	q.free("txt", t.Text)
 	if t.Font != "" {
 		q.free("txt-font", t.Font)
 	}
-	q.number("txt-size", float64(t.Size))
+	q.number("txt-size", t.Size)
 	q.color("txt-color", t.Color)
 	q.align("txt-align", t.XAlign, t.YAlign)
 	switch {
-	case t.Clip != resize.NoAlign && t.Ellipsis:
-		q.text("txt-clip", wordOf(clipWords, t.Clip)+",ellipsis")
+	case t.Cut != resize.CutEnd && t.Ellipsis:
+		q.text("txt-clip", wordOf(cutWords, t.Cut)+",ellipsis")
 	case t.Ellipsis:
 		q.text("txt-clip", "ellipsis")
-	case t.Clip != resize.NoAlign:
-		q.text("txt-clip", wordOf(clipWords, t.Clip))
+	case t.Cut != resize.CutEnd:
+		q.text("txt-clip", wordOf(cutWords, t.Cut))
 	}
-	if t.Fit {
-		q.text("txt-fit", "max")
+	if t.Fit != resize.ClipText {
+		q.text("txt-fit", wordOf(textFits, t.Fit))
 	}
-	q.number("txt-line", float64(t.Line))
+	q.number("txt-line", t.Line)
 	q.color("txt-line-color", t.LineColor)
 	q.whole("txt-pad", t.Pad)
 	q.number("txt-shad", t.Shadow)
-	q.number("txt-width", float64(t.Width))
+	q.whole("txt-shad-blur", t.ShadowBlur)
+	q.number("txt-width", t.Width)
+	q.number("txt-h", t.Height)
 	q.whole("txt-x", t.X)
 	q.whole("txt-y", t.Y)
-	q.number("txt-lead", float64(t.Leading))
-	q.number("txt-track", float64(t.Tracking))
+	q.number("txt-lead", t.Lead)
+	q.number("txt-track", t.Track)
 }
 
 // canonicalText writes the defaults of a text as zero, and leaves out what has no effect.
 func canonicalText(text *resize.Text) *resize.Text {
-	if text == nil {
+	if text == nil || text.Text == "" {
 		return nil
 	}
 	t := *text
-	if t.Size == 12 || t.Fit {
+	if t.Size == 12 {
 		t.Size = 0
 	}
 	if t.XAlign == resize.Far {
@@ -422,17 +430,19 @@ func canonicalText(text *resize.Text) *resize.Text {
 	if t.YAlign == resize.Far {
 		t.YAlign = resize.NoAlign
 	}
-	if t.Clip == resize.Far {
-		t.Clip = resize.NoAlign
-	}
 	if t.Pad != nil && *t.Pad == 10 {
 		t.Pad = nil
+	}
+	if t.Fit == resize.ClipText {
+		t.Height = 0
+	} else {
+		t.Cut, t.Ellipsis = resize.CutEnd, false
 	}
 	if t.Line == 0 {
 		t.LineColor = nil
 	}
-	if t.Alpha == 100 {
-		t.Alpha = 0
+	if t.Shadow == 0 {
+		t.ShadowBlur = nil
 	}
 	return &t
 }

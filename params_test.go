@@ -214,7 +214,9 @@ var canonicalTests = []struct{ query, want string }{
 	{"mark=/p/l.png&mw=10&mh=10&mf=crop&mark-if-min-width=5", "mark=/p/l.png&mark-w=10&mark-h=10&mark-fit=crop&mark-if-min-width=5"},
 	{"txt=Hello+World&txt-size=12&txt-clip=end,ellipsis&txt-line-color=f00", "txt=Hello%20World&txt-clip=ellipsis"},
 	{"txt64=SSBjYW7DuHQ&tc=f00&ta=top,left&tsz=30&tl=2&txt-line-clr=00f&tsh=3&txt-x=-4&txt-track=-2&tf=Serif", "txt=I%20can%C3%B8t&txt-font=serif&txt-size=30&txt-color=ff0000&txt-align=top,left&txt-line=2&txt-line-color=0000ff&txt-shad=3&txt-x=-4&txt-track=-2"},
-	{"txt=%3F%25%23%26&txt-fit=max&txt-width=50&txt-size=9", "txt=%3F%25%23%26&txt-fit=max&txt-width=50"},
+	{"txt=%3F%25%23%26&txt-fit=max&txt-width=50&txt-size=9", "txt=%3F%25%23%26&txt-size=9&txt-fit=max&txt-width=50"},
+	{"txt=a&txt-fit=wrap&txt-h=.5&txt-clip=start,ellipsis&txt-shad=2&txt-shad-blur=3", "txt=a&txt-fit=wrap&txt-shad=2&txt-shad-blur=3&txt-h=0.5"},
+	{"txt=a&txt-h=.5&txt-shad-blur=3", "txt=a"},
 	{"txt-size=30", ""},
 
 	// Animations.

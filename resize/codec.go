@@ -86,6 +86,9 @@ type EncodeOptions struct {
 	// Quality is 1 to 100, for formats that lose something.
 	Quality int
 
+	// Encoding is the plan's.
+	Encoding Encoding
+
 	// Profile is the ICC profile to write: of gray for *image.Gray, else of RGB, and the picture is then written as what its profile
 	// is for. Empty means none.
 	Profile []byte

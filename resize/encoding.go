@@ -23,6 +23,14 @@ const (
 	Chroma444
 )
 
+// colors is the most colours of a palette.
+func (e Encoding) colors() int {
+	if e.Colors == 0 {
+		return 256
+	}
+	return e.Colors
+}
+
 func (e Encoding) form(f *form) {
 	f.num("chroma", float64(e.Chroma))
 	f.flag("lossless", e.Lossless)

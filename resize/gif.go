@@ -23,9 +23,9 @@ func init() {
 		},
 		Probe:  probeGIF,
 		Decode: decodeGIF,
-		Encode: func(_ context.Context, w io.Writer, m image.Image, _ EncodeOptions) error {
+		Encode: func(_ context.Context, w io.Writer, m image.Image, o EncodeOptions) error {
 			px, _ := rgb(m)
-			p := quantize(px)
+			p := quantize(px, o.Encoding.colors())
 			return gif.EncodeAll(w, &gif.GIF{Image: []*image.Paletted{p}, Delay: []int{0}})
 		},
 		Frames:     framesOfGIF,
@@ -198,10 +198,11 @@ func framesOfGIF(data []byte) (*Frames, error) {
 
 // A gifAnimator writes frames that a viewer shows exactly as they were added, but for their colours. It is one frame behind.
 type gifAnimator struct {
-	w     io.Writer
-	size  image.Point
-	plays int
-	last  *image.NRGBA // what is shown; nil before there is anything
+	colors int // most of a frame
+	w      io.Writer
+	size   image.Point
+	plays  int
+	last   *image.NRGBA // what is shown; nil before there is anything
 
 	waiting  *image.Paletted // the last frame that was added
 	delay    int             // of waiting, in hundredths of a second
@@ -210,10 +211,10 @@ type gifAnimator struct {
 	ticker   ticker
 }
 
-func animateGIF(_ context.Context, w io.Writer, size image.Point, plays int, _ EncodeOptions) (Animator, error) {
+func animateGIF(_ context.Context, w io.Writer, size image.Point, plays int, o EncodeOptions) (Animator, error) {
 	// A delay of 20 ms or more must not become one of 10, which browsers show for 100.
 	t := ticker{unit: 10 * time.Millisecond, least: 2, most: 65535}
-	return &gifAnimator{w: w, size: size, plays: plays, ticker: t}, nil
+	return &gifAnimator{w: w, size: size, plays: plays, ticker: t, colors: o.Encoding.colors()}, nil
 }
 
 // Add appends the smallest rectangle that holds what changed, drawn over what was there.
@@ -227,7 +228,7 @@ func (a *gifAnimator) Add(frame image.Image, delay time.Duration) error {
 		case d.clears:
 			// Nothing can be drawn that makes a pixel transparent again; only a frame can be wiped after
 			// it was shown, and all of the one before then is.
-			a.waiting, a.disposal = quantize(a.last), gif.DisposalBackground
+			a.waiting, a.disposal = quantize(a.last, a.colors), gif.DisposalBackground
 		case d.box.Empty():
 			box = image.Rect(0, 0, 1, 1)
 		default:
@@ -237,7 +238,7 @@ func (a *gifAnimator) Add(frame image.Image, delay time.Duration) error {
 	if err := a.write(); err != nil {
 		return err
 	}
-	p := quantize(part(m, box))
+	p := quantize(part(m, box), a.colors)
 	p.Rect = box
 	a.waiting, a.delay, a.disposal = p, a.ticker.units(delay), gif.DisposalNone
 	if a.last == nil {

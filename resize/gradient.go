@@ -75,7 +75,7 @@ func (s GradientSpace) of(c color.NRGBA) [3]float64 {
 	case GradientOklab:
 		return oklab(linearOf(c.R), linearOf(c.G), linearOf(c.B))
 	case GradientHSL:
-		return hsl(float64(c.R)/255, float64(c.G)/255, float64(c.B)/255)
+		return hslOf(float64(c.R)/255, float64(c.G)/255, float64(c.B)/255)
 	case GradientLCH:
 		return lch(linearOf(c.R), linearOf(c.G), linearOf(c.B))
 	}
@@ -124,8 +124,8 @@ func fromOklab(v [3]float64) (r, g, b float64) {
 		-0.0041960863*l - 0.7034186147*m + 1.7076147010*s
 }
 
-// hsl and fromHSL are those of CSS Color 4, section 7: degrees, and two numbers from 0 to 1.
-func hsl(r, g, b float64) [3]float64 {
+// hslOf and fromHSL are those of CSS Color 4, section 7: degrees, and two numbers from 0 to 1.
+func hslOf(r, g, b float64) [3]float64 {
 	hi, lo := max(r, g, b), min(r, g, b)
 	light, d := (hi+lo)/2, hi-lo
 	if d == 0 {

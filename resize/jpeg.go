@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"image/color"
 	"io"
 
 	"github.com/imagecdn/imagecdn/internal/jpegdec"
@@ -180,5 +181,68 @@ func decodeJPEG(ctx context.Context, data []byte, o DecodeOptions) (image.Image,
 }
 
 func encodeJPEG(ctx context.Context, w io.Writer, m image.Image, o EncodeOptions) error {
-	return jpegenc.Encode(ctx, w, m, &jpegenc.Options{Quality: o.Quality})
+	if o.Encoding.DPI > 0 {
+		w = &densityWriter{Writer: w, dpi: uint16(o.Encoding.DPI)}
+	}
+	if o.Encoding.Chroma == Chroma422 {
+		m = halvedAcross(m)
+	}
+	return jpegenc.Encode(ctx, w, m, &jpegenc.Options{
+		Quality: o.Quality, Progressive: o.Encoding.Progressive, FullChroma: o.Encoding.Chroma == Chroma444,
+	})
+}
+
+// densityWriter puts a density into the JFIF header that goes through it: in dots per inch (JFIF 1.02, page 5).
+type densityWriter struct {
+	io.Writer
+	dpi  uint16
+	seen int // bytes
+}
+
+func (w *densityWriter) Write(p []byte) (int, error) {
+	const units, end = 13, 18 // SOI, APP0's marker and length, "JFIF\0", a version
+	if w.seen < end {
+		field := [5]byte{1, byte(w.dpi >> 8), byte(w.dpi), byte(w.dpi >> 8), byte(w.dpi)}
+		p = bytes.Clone(p)
+		for i := range p {
+			if at := w.seen + i; at >= units && at < end {
+				p[i] = field[at-units]
+			}
+		}
+	}
+	n, err := w.Writer.Write(p)
+	w.seen += n
+	return n, err
+}
+
+// halvedAcross gives m with half of its columns of chroma: 4:2:2. Gray stays gray.
+func halvedAcross(m image.Image) image.Image {
+	if _, gray := m.(*image.Gray); gray {
+		return m
+	}
+	b := m.Bounds()
+	dst := image.NewYCbCr(image.Rectangle{Max: b.Size()}, image.YCbCrSubsampleRatio422)
+	full, planar := m.(*image.YCbCr)
+	px, _ := rgb(m)
+	for y := range b.Dy() {
+		var sumB, sumR, n int
+		for x := range b.Dx() {
+			var l, cb, cr uint8
+			if planar && full.SubsampleRatio == image.YCbCrSubsampleRatio444 {
+				i := full.YOffset(b.Min.X+x, b.Min.Y+y)
+				k := full.COffset(b.Min.X+x, b.Min.Y+y)
+				l, cb, cr = full.Y[i], full.Cb[k], full.Cr[k]
+			} else {
+				p := px.Pix[y*px.Stride+4*x:]
+				l, cb, cr = color.RGBToYCbCr(p[0], p[1], p[2])
+			}
+			dst.Y[y*dst.YStride+x] = l
+			sumB, sumR, n = sumB+int(cb), sumR+int(cr), n+1
+			if n == 2 || x == b.Dx()-1 {
+				dst.Cb[y*dst.CStride+x/2], dst.Cr[y*dst.CStride+x/2] = uint8((sumB+n/2)/n), uint8((sumR+n/2)/n)
+				sumB, sumR, n = 0, 0, 0
+			}
+		}
+	}
+	return dst
 }

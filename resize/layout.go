@@ -29,11 +29,11 @@ type layout struct {
 func (l layout) pads() bool { return l.frame != image.Pt(l.w, l.h) }
 
 // layout works out the geometry of p for an upright original of w by h pixels.
-func (p Plan) layout(w, h int) (layout, error) { return p.layoutOf(whole(w), whole(h)) }
+func (p Plan) layout(w, h int) (layout, error) { return p.layoutOf(sight{x: whole(w), y: whole(h)}) }
 
-// layoutOf is layout for the part of an upright original that is x and y.
-func (p Plan) layoutOf(x, y span) (layout, error) {
-	l, err := p.fit(x, y)
+// layoutOf is layout for what has been seen of an upright original.
+func (p Plan) layoutOf(s sight) (layout, error) {
+	l, err := p.fit(s)
 	if err != nil {
 		return layout{}, err
 	}
@@ -61,7 +61,8 @@ func (p Plan) insets(i Insets) Insets {
 }
 
 // fit is layoutOf up to the frame.
-func (p Plan) fit(x, y span) (layout, error) {
+func (p Plan) fit(s sight) (layout, error) {
+	x, y := s.x, s.y
 	if p.Rect != nil {
 		rx, ry, err := p.Rect.spans(int(x.size), int(y.size))
 		if err != nil {
@@ -70,6 +71,16 @@ func (p Plan) fit(x, y span) (layout, error) {
 		x, y = rx.moved(x.lo), ry.moved(y.lo)
 	}
 	l := layout{x: x, y: y, fromX: x, fromY: y}
+	if p.Fit == FaceArea {
+		// What is shown is cut to the faces, and then fills the box; without any faces the box is filled, or padded.
+		var found bool
+		l.x, l.y, found = p.faceArea(s, x, y, p.box(p.Width, x.size), p.box(p.Height, y.size))
+		x, y = l.x, l.y
+		p.Fit, p.Aspect, p.Crop = Cover, 0, nil
+		if !found && p.Fill != nil {
+			p.Fit = Fill
+		}
+	}
 	sw, sh := x.size, y.size
 	bw, bh := p.box(p.Width, sw), p.box(p.Height, sh) // zero: not asked for
 	// The box has room for Pad.
@@ -126,7 +137,7 @@ func (p Plan) fit(x, y span) (layout, error) {
 	switch p.Fit {
 	case Cover, Min:
 		l.w, l.h = l.frame.X, l.frame.Y
-		p.cut(&l, bw, bh)
+		p.cut(&l, s, bw, bh)
 	case Scale:
 		l.w, l.h = l.frame.X, l.frame.Y
 	default:
@@ -188,7 +199,7 @@ func (p Plan) box(asked, source float64) float64 {
 func atLeast1(v float64) float64 { return math.Max(1, math.Round(v)) }
 
 // cut makes the source of l as wide for its height as bw is for bh, and says where it lies.
-func (p Plan) cut(l *layout, bw, bh float64) {
+func (p Plan) cut(l *layout, s sight, bw, bh float64) {
 	sw, sh := l.x.size, l.y.size
 	f := math.Max(bw/sw, bh/sh)
 	l.x.size, l.y.size = math.Min(sw, bw/f), math.Min(sh, bh/f)
@@ -224,6 +235,13 @@ func (p Plan) cut(l *layout, bw, bh float64) {
 			}
 			set(&fx, place(at.X, sw, l.x.size))
 			set(&fy, place(at.Y, sh, l.y.size))
+		case Faces:
+			if at, ok := s.facesMiddle(l.x.size, true); ok {
+				set(&fx, place((at-l.x.at)/sw, sw, l.x.size))
+			}
+			if at, ok := s.facesMiddle(l.y.size, false); ok {
+				set(&fy, place((at-l.y.at)/sh, sh, l.y.size))
+			}
 		case Entropy, Edges:
 			if fx == unset && restX > 0 {
 				l.slideX = c
@@ -358,31 +376,8 @@ func (p Plan) check() error {
 	if c.err == nil {
 		c.err = p.Animation.check()
 	}
-	if missing := p.missing(); c.err == nil && missing != "" {
-		c.err = fmt.Errorf("%w: %s is not supported yet", ErrPlan, missing)
+	if c.err == nil && p.Adjust.RedEye {
+		c.err = fmt.Errorf("%w: red eyes are not corrected here", ErrPlan)
 	}
 	return c.err
-}
-
-// missing names what p asks for and nothing here does yet: it is refused rather than left out.
-func (p Plan) missing() string {
-	for _, f := range []struct {
-		name  string
-		asked bool
-	}{
-		{"Fit FaceArea", p.Fit == FaceArea}, {"Crop Faces", slices.Contains(p.Crop, Faces)},
-		{"Face", p.Face != 0}, {"FacePad", p.FacePad != 0}, {"FaceBlur", p.FaceBlur != 0}, {"FacePixelate", p.FacePixelate != 0},
-		{"Adjust.RedEye", p.Adjust.RedEye}, {"Fill's Blur", p.Fill != nil && p.Fill.Blur != 0},
-		{"Text", p.Text != nil}, {"Encoding", p.Encoding != Encoding{}},
-	} {
-		if f.asked {
-			return f.name
-		}
-	}
-	for _, m := range p.Marks {
-		if m.Text != nil {
-			return "a Mark's Text"
-		}
-	}
-	return ""
 }

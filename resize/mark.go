@@ -2,6 +2,7 @@ package resize
 
 import (
 	"context"
+	"fmt"
 	"image"
 	"image/color"
 	"math"
@@ -111,6 +112,9 @@ func (j *job) placeMarks(ctx context.Context) error {
 	for i := range j.plan.Marks {
 		mk := &j.plan.Marks[i]
 		if mk.Text != nil {
+			if err := j.placeText(ctx, mk.Text, mk); err != nil {
+				return err
+			}
 			continue
 		}
 		in := &j.inputs[next]
@@ -129,6 +133,28 @@ func (j *job) placeMarks(ctx context.Context) error {
 			return j.inputError(next-1, err)
 		}
 		j.place(mk, m)
+	}
+	if j.plan.Text != nil {
+		return j.placeText(ctx, j.plan.Text, nil)
+	}
+	return nil
+}
+
+// placeText sets a text, where it says, or, as a mark, where that says.
+func (j *job) placeText(ctx context.Context, t *Text, mk *Mark) error {
+	if j.Text == nil {
+		return fmt.Errorf("%w: nothing here sets text", ErrPlan)
+	}
+	m, err := j.Text.Set(ctx, t.scaled(j.plan.DPR), j.layout.out)
+	if err != nil || m.Rect.Empty() {
+		return err
+	}
+	at := m.Rect.Min
+	m = &image.NRGBA{Pix: m.Pix, Stride: m.Stride, Rect: image.Rectangle{Max: m.Rect.Size()}}
+	if mk != nil {
+		j.place(mk, m)
+	} else {
+		j.marks = append(j.marks, placedMark{m: m, at: at, alpha: 255})
 	}
 	return nil
 }

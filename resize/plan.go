@@ -240,15 +240,15 @@ const (
 	AVIF       Format = "avif"   // with package resize/avif; WebP where the original is animated
 
 	// What can be said about a picture, in its place.
-	JSON        Format = "json"         // of the original: its size, type and metadata
-	BlurHash    Format = "blurhash"     // of the picture
-	PaletteJSON Format = "palette.json" // the picture's main colours
-	PaletteCSS  Format = "palette.css"
+	JSON         Format = "json"         // of the original: its size, type and metadata
+	BlurHashText Format = "blurhash"     // of the picture
+	PaletteJSON  Format = "palette.json" // the picture's main colours
+	PaletteCSS   Format = "palette.css"
 )
 
 // Data says that f is text about a picture.
 func (f Format) Data() bool {
-	return f == JSON || f == BlurHash || f == PaletteJSON || f == PaletteCSS
+	return f == JSON || f == BlurHashText || f == PaletteJSON || f == PaletteCSS
 }
 
 // String gives the canonical form of p: equal plans have equal strings, plans that differ have

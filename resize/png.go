@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"image"
 	"io"
+	"math"
 
 	"github.com/imagecdn/imagecdn/internal/pngdec"
 	"github.com/imagecdn/imagecdn/internal/pngenc"
@@ -68,7 +69,18 @@ func probePNG(data []byte) (Info, error) {
 	return info, nil
 }
 
-func encodePNG(ctx context.Context, w io.Writer, m image.Image, _ EncodeOptions) error {
+func encodePNG(ctx context.Context, w io.Writer, m image.Image, o EncodeOptions) error {
+	if o.Encoding.DPI > 0 {
+		w = &inserter{w, 8 + 25, physical(o.Encoding.DPI)} // after the signature and IHDR
+	}
+	if o.Encoding.TrueColor {
+		px, _ := rgb(m)
+		return pngenc.Encode(ctx, w, px)
+	}
+	if n := o.Encoding.Colors; n > 0 {
+		px, _ := rgb(m)
+		return pngenc.Encode(ctx, w, quantize(px, n))
+	}
 	switch m.(type) {
 	case *image.RGBA, *image.NRGBA:
 		// Drawings and icons have few colours: an exact palette makes their files several times smaller.
@@ -78,4 +90,12 @@ func encodePNG(ctx context.Context, w io.Writer, m image.Image, _ EncodeOptions)
 		}
 	}
 	return pngenc.Encode(ctx, w, m)
+}
+
+// physical gives the chunk pHYs (PNG, third edition, 11.3.4.3), in pixels per metre.
+func physical(dpi int) []byte {
+	perMetre := uint32(math.Round(float64(dpi) / 0.0254))
+	body := binary.BigEndian.AppendUint32(nil, perMetre)
+	body = binary.BigEndian.AppendUint32(body, perMetre)
+	return appendPNGChunk(nil, "pHYs", append(body, 1))
 }

@@ -42,15 +42,14 @@ func exactPalette(m *image.NRGBA, n int) *image.Paletted {
 	return dst
 }
 
-// quantize gives m in at most 256 colours, one of which is transparent where m has transparency. Colours
+// quantize gives m in at most so many colours, 2 to 256, one of which is transparent where m has transparency. Colours
 // come from a median cut (Heckbert, "Color Image Quantization for Frame Buffer Display", 1982), and the
-// error of each pixel goes to its neighbours (Floyd and Steinberg, 1976), unless 256 are enough.
-func quantize(m *image.NRGBA) *image.Paletted {
+// error of each pixel goes to its neighbours (Floyd and Steinberg, 1976), unless these are enough.
+func quantize(m *image.NRGBA, n int) *image.Paletted {
 	m, transparent := hardAlpha(m)
-	if p := exactPalette(m, 256); p != nil {
+	if p := exactPalette(m, n); p != nil {
 		return p
 	}
-	n := 256
 	if transparent {
 		n--
 	}

@@ -83,6 +83,12 @@ type Renderer struct {
 	// Nil means that each render decodes for itself.
 	Pyramids *Pyramids
 
+	// Faces finds faces, for the plans that have to do with them. Nil means that those are ErrPlan.
+	Faces FaceFinder
+
+	// Text sets the Texts of plans. Nil means that plans with a Text are ErrPlan.
+	Text Typesetter
+
 	// Admit is asked for leave before memory is taken: for about so many bytes, from then until leave is called.
 	// A render that shares its decoding may ask again after it; begun says so, and that memory is held until it
 	// ends, so that it goes before those that have not begun. An error ends the render, and all that wait for the
@@ -126,8 +132,14 @@ func (r *Renderer) RenderInputs(ctx context.Context, p Plan, inputs []Input) (*P
 		return nil, err
 	}
 	defer j.release()
+	if p.Format == JSON && !j.looks() {
+		return j.describe()
+	}
 	if err := j.take(ctx); err != nil {
 		return nil, err
+	}
+	if p.Format == JSON {
+		return j.describe()
 	}
 	if j.animated {
 		return j.animate(ctx)
@@ -150,6 +162,9 @@ func (r *Renderer) prepare(p Plan, inputs []Input) (*job, error) {
 	info, err := Probe(inputs[0].Bytes)
 	if err != nil {
 		return nil, err
+	}
+	if p.Format.Data() && p.Width == 0 && p.Height == 0 {
+		p.Width, p.Height, p.Fit = dataSize, dataSize, Max
 	}
 	var shown []int
 	decoded, from := 1, codecFor(info.Format)
@@ -303,6 +318,7 @@ type job struct {
 	marks      []placedMark
 	blended    placedMark  // the input of a Blend
 	maskAlpha  *image.Gray // of a Mask that is a picture, as large as the frame
+	sight      sight       // what the layout was worked out with
 	enhanced   *colours    // what Adjust.Enhance does; nil until the first frame is seen
 
 	leave func() // ends the leave to work; nil where there is none
@@ -373,7 +389,7 @@ func (j *job) plain() bool { return j.bare() && !j.plan.effects() }
 func (j *job) bare() bool {
 	p := &j.plan
 	return !j.layout.pads() && j.layout.out == j.layout.frame && p.Rotate == 0 && !p.Crosshairs && p.Blend == nil && p.Mask == nil && p.Border == nil &&
-		len(p.Marks) == 0
+		len(p.Marks) == 0 && p.Text == nil && p.FaceBlur == 0 && p.FacePixelate == 0
 }
 
 // rasters is the memory for a picture between the original and the encoder. That of a frame is given back after it.
@@ -396,7 +412,7 @@ func (j *job) compose(ctx context.Context, src source) (image.Image, error) {
 	_, _, zoom := j.turn()
 	x, y, w, h := j.shown()
 	plain, colors := j.plain(), j.transform(0)
-	m, err := j.pose.upright(ctx, j.rasters(), src, x, y, w, h, j.srcW, j.srcH, plain && colors == nil && j.to.Format == JPEG)
+	m, err := j.pose.upright(ctx, j.rasters(), src, x, y, w, h, j.srcW, j.srcH, plain && colors == nil && j.to.Format == JPEG && j.plan.Encoding.Chroma == Chroma420)
 	if err != nil {
 		return nil, err
 	}
@@ -404,13 +420,20 @@ func (j *job) compose(ctx context.Context, src source) (image.Image, error) {
 	if plain {
 		return j.ground(m), nil
 	}
+	if len(j.sight.faces) > 0 && (j.plan.FaceBlur != 0 || j.plan.FacePixelate != 0) {
+		if m, err = j.hideFaces(ctx, m); err != nil {
+			return nil, err
+		}
+	}
 	if j.plan.effects() {
 		if m, err = j.effects(ctx, m, m == src.m); err != nil {
 			return nil, err
 		}
 	}
 	if l.pads() {
-		m = j.pad(m)
+		if m, err = j.pad(ctx, m); err != nil {
+			return nil, err
+		}
 	}
 	if zoom > 0 {
 		if l.pads() {
@@ -469,7 +492,7 @@ func (j *job) ground(m image.Image) image.Image {
 var white = color.NRGBA{255, 255, 255, 255}
 
 // pad puts the picture in its frame.
-func (j *job) pad(m image.Image) image.Image {
+func (j *job) pad(ctx context.Context, m image.Image) (image.Image, error) {
 	l := j.layout
 	src, solid := rgb(m)
 	dst := image.NewNRGBA(image.Rectangle{Max: l.frame})
@@ -479,7 +502,15 @@ func (j *job) pad(m image.Image) image.Image {
 	case f != nil && f.Gradient != nil:
 		j.gradient(dst, f.Gradient)
 		over(dst, src, l.at, 255)
-		return opaque(dst)
+		return opaque(dst), nil
+	case f != nil && f.Blur != 0:
+		back, err := j.backdrop(ctx, m, f.Blur)
+		if err != nil {
+			return nil, err
+		}
+		over(dst, back, image.Point{}, 255)
+		over(dst, src, l.at, 255)
+		return opaque(dst), nil
 	default:
 		c := white
 		if j.plan.Background != nil {
@@ -499,9 +530,29 @@ func (j *job) pad(m image.Image) image.Image {
 		}
 	}
 	if solid {
-		return &image.RGBA{Pix: dst.Pix, Stride: dst.Stride, Rect: dst.Rect}
+		return &image.RGBA{Pix: dst.Pix, Stride: dst.Stride, Rect: dst.Rect}, nil
 	}
-	return dst
+	return dst, nil
+}
+
+// backdrop is the picture stretched to cover the frame, blurred.
+func (j *job) backdrop(ctx context.Context, m image.Image, blur float64) (*image.NRGBA, error) {
+	l := j.layout
+	cover, err := Plan{Width: math.Max(float64(l.frame.X), 1.5), Height: math.Max(float64(l.frame.Y), 1.5), Fit: Cover}.layout(l.w, l.h)
+	if err != nil {
+		return nil, err
+	}
+	px, _ := rgb(m)
+	wide, err := scale(ctx, j.rasters(), px, cover.x, cover.y, l.frame.X, l.frame.Y, false)
+	if err != nil {
+		return nil, err
+	}
+	soft, err := blurred(ctx, j.rasters(), wide, blur/10*j.plan.density())
+	if err != nil {
+		return nil, err
+	}
+	back, _ := rgb(soft)
+	return back, nil
 }
 
 func fill(dst *image.NRGBA, c color.NRGBA) {
@@ -527,7 +578,7 @@ func extend(dst, src *image.NRGBA, at image.Point) {
 }
 
 func (j *job) encodeOptions() EncodeOptions {
-	o := EncodeOptions{Quality: j.plan.Quality}
+	o := EncodeOptions{Quality: j.plan.Quality, Encoding: j.plan.Encoding}
 	if o.Quality == 0 {
 		o.Quality = 75
 	}

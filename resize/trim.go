@@ -1,7 +1,6 @@
 package resize
 
 import (
-	"context"
 	"image"
 	"image/color"
 	"math"
@@ -74,32 +73,6 @@ func (t *Trim) check(c *checker) {
 	}
 	c.within("Trim.Alpha", t.Alpha, 0, 255)
 	c.within("Trim.Pad", float64(t.Pad), -200, 200)
-}
-
-// looks reports whether j's layout hangs on what is in the original.
-func (j *job) looks() bool { return j.plan.Trim != nil }
-
-// look works out the layout again, with what the original shows. Of an animation, the first frame counts for all.
-func (j *job) look(ctx context.Context) error {
-	if !j.looks() {
-		return nil
-	}
-	src := j.inputs[0].src
-	if src.m == nil {
-		var err error
-		if src, err = j.decode(ctx, j.inputs[0].Bytes, j.info, j.need(), j.arena.alloc); err != nil {
-			return err
-		}
-	}
-	px, _ := rgb(src.m)
-	x, y := j.plan.Trim.within(px)
-	// The stored picture is trimmed; which side is which is for the pose to say.
-	x, y = j.pose.shownAs(x, y, j.info.Width, j.info.Height)
-	var err error
-	if j.layout, err = j.plan.layoutOf(x, y); err != nil {
-		return err
-	}
-	return j.sizeFits(j.pictures())
 }
 
 // within gives what is left of m: all of it, where nothing else is.

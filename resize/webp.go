@@ -156,7 +156,7 @@ func fullRange(m *image.YCbCr) {
 func encodeWebP(_ context.Context, w io.Writer, m image.Image, o EncodeOptions) error {
 	px, solid := rgb(m)
 	px = packed(px)
-	opts := webpenc.Options{Quality: o.Quality, Method: webpenc.DefaultMethod}
+	opts := webpenc.Options{Quality: o.Quality, Lossless: o.Encoding.Lossless, Method: webpenc.DefaultMethod}
 	if solid {
 		return webpenc.Encode(w, &image.RGBA{Pix: px.Pix, Stride: px.Stride, Rect: px.Rect}, opts)
 	}

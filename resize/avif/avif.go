@@ -90,9 +90,14 @@ func encode(_ context.Context, w io.Writer, m image.Image, o resize.EncodeOption
 		draw.Draw(rgba, rgba.Rect, m, m.Bounds().Min, draw.Src)
 	}
 	quality := ofAVIF(o.Quality)
-	return avif.Encode(w, rgba, avif.Options{
-		Quality: quality, QualityAlpha: quality, Speed: speed(), ChromaSubsampling: image.YCbCrSubsampleRatio420,
-	})
+	chroma := image.YCbCrSubsampleRatio420
+	switch o.Encoding.Chroma {
+	case resize.Chroma422:
+		chroma = image.YCbCrSubsampleRatio422
+	case resize.Chroma444:
+		chroma = image.YCbCrSubsampleRatio444
+	}
+	return avif.Encode(w, rgba, avif.Options{Quality: quality, QualityAlpha: quality, Speed: speed(), ChromaSubsampling: chroma})
 }
 
 // scale is where the encoder's quality stands for what JPEG's does: the median, over photographs, of those that give the same
