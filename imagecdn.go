@@ -97,6 +97,13 @@ type Options struct {
 	// those that nothing else needs. Zero means that it is picked for who takes it, where package resize/avif is linked in.
 	NoAVIF bool
 
+	// Faces finds faces, for the parameters that have to do with them; package resize/faces has one. Nil means that those parameters are
+	// answered 400.
+	Faces resize.FaceFinder
+
+	// Text sets text, for txt and its kin; package resize/text has one, with fonts. Nil means that they are answered 400.
+	Text resize.Typesetter
+
 	// Warm is how many of the pictures that were asked for most of an image are made again after a purge of it, before
 	// anybody asks, as far as nothing else is to be made. Zero means none.
 	Warm int
@@ -179,7 +186,7 @@ func New(sources Sources, o *Options) (*Handler, error) {
 	}
 	h.decoded = resize.NewPyramids(&resize.PyramidOptions{Bytes: decoded, Keep: h.opts.DecodedAge})
 	h.gate = newGate(cmp.Or(h.opts.Renders, runtime.GOMAXPROCS(0)), cmp.Or(h.opts.MaxQueued, 1000), memory, h.decoded)
-	h.renderer = resize.Renderer{MaxPixels: h.opts.MaxPixels, Pyramids: h.decoded, Admit: h.gate.admit}
+	h.renderer = resize.Renderer{MaxPixels: h.opts.MaxPixels, Pyramids: h.decoded, Admit: h.gate.admit, Faces: h.opts.Faces, Text: h.opts.Text}
 	if h.store = h.opts.Cache; h.store == nil {
 		h.store = cache.NewMemory(0)
 	}

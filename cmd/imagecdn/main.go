@@ -22,8 +22,26 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/imagecdn/imagecdn/resize"
 	_ "github.com/imagecdn/imagecdn/resize/avif"
+	"github.com/imagecdn/imagecdn/resize/faces"
+	_ "github.com/imagecdn/imagecdn/resize/heic"
+	"github.com/imagecdn/imagecdn/resize/text"
+	_ "github.com/imagecdn/imagecdn/resize/tiff"
 )
+
+// extras are what this program has beyond package resize: what finds faces, and what sets text.
+func extras() (resize.FaceFinder, resize.Typesetter, error) {
+	finder, err := faces.New(nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	setter, err := text.New(nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	return finder, setter, nil
+}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -138,8 +138,12 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 	}
 	defer func() { err = errors.Join(err, closePurges()) }()
 	purges.Logger = log
+	finder, setter, err := extras()
+	if err != nil {
+		return errors.Join(err, store.Close())
+	}
 	h, err := imagecdn.New(opened, &imagecdn.Options{
-		Cache: store, Strict: *strict, Warm: *warm, NoAVIF: *noAVIF, RenderMemory: int64(renders), Purge: purges, Logger: log,
+		Faces: finder, Text: setter, Cache: store, Strict: *strict, Warm: *warm, NoAVIF: *noAVIF, RenderMemory: int64(renders), Purge: purges, Logger: log,
 	})
 	if err != nil {
 		return errors.Join(err, store.Close())

@@ -30,6 +30,7 @@ func transform(ctx context.Context, args []string, stderr io.Writer) error {
 	plan, _ := params.Negotiate("")
 	named, known := formats[strings.ToLower(filepath.Ext(out))]
 	switch {
+	case plan.Format.Data():
 	case plan.Format == resize.SameFormat && known:
 		plan.Format = named
 	case plan.Format == resize.SameFormat:
@@ -56,7 +57,11 @@ func transform(ctx context.Context, args []string, stderr io.Writer) error {
 			inputs = append(inputs, body)
 		}
 	}
-	var renderer resize.Renderer
+	finder, setter, err := extras()
+	if err != nil {
+		return err
+	}
+	renderer := resize.Renderer{Faces: finder, Text: setter}
 	pic, err := renderer.Render(ctx, plan, inputs...)
 	if err != nil {
 		return fmt.Errorf("%s: %w", in, err)
