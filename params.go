@@ -79,10 +79,6 @@ func (p Params) Canonical() Params { return p.canonical() }
 func (p Params) canonical() Params {
 	plan := &p.Plan
 
-	// The box. DPR multiplies pixels only, never fractions.
-	if plan.DPR == 1 || plan.Width <= 1 && plan.Height <= 1 {
-		plan.DPR = 0
-	}
 	both := plan.Width != 0 && plan.Height != 0
 	if plan.Fit != resize.Cover || both {
 		plan.Aspect = 0
@@ -121,6 +117,9 @@ func (p Params) canonical() Params {
 	plan.Blend = canonicalBlend(plan.Blend)
 	plan.Marks = canonicalMarks(plan.Marks)
 	plan.Text = canonicalText(plan.Text)
+	if plan.DPR == 1 || !hasPixels(plan) {
+		plan.DPR = 0
+	}
 
 	// The encoding.
 	if plan.Format.Data() {
@@ -141,6 +140,14 @@ func (p Params) canonical() Params {
 		plan.Quality = 0
 	}
 	return p
+}
+
+// hasPixels reports whether plan has a length in pixels, which are what DPR multiplies, and never fractions.
+func hasPixels(plan *resize.Plan) bool {
+	bounded := plan.MinWidth != 0 || plan.MinHeight != 0 || plan.MaxWidth != 0 || plan.MaxHeight != 0
+	return plan.Width > 1 || plan.Height > 1 || bounded || plan.Pad != (resize.Insets{}) || plan.Border != nil || plan.Mask != nil || plan.Grid != nil ||
+		plan.Blend != nil || len(plan.Marks) > 0 || plan.Text != nil || plan.Fill != nil || plan.FacePixelate != 0 ||
+		plan.Stylize.Blur != 0 || plan.Stylize.Pixelate != 0 || plan.Stylize.Halftone != 0 || plan.Adjust.Unsharp != 0
 }
 
 // canonicalQuality leaves out a quality that says nothing: the default, unless the quality is all

@@ -86,6 +86,7 @@ func parseQuery(rawQuery string, strict bool, image func(string) (Image, string)
 	if name, problem := r.finish(); problem != "" {
 		return Request{}, wrong(args, name, problem)
 	}
+	r.params = r.params.canonical()
 	q = Request{Params: r.params, Expires: r.expires, Download: r.download, Downloads: r.downloads}
 	q.Image.Version = r.version
 	if name, problem := tooLarge(&q.Params.Plan); problem != "" {
@@ -312,7 +313,6 @@ func (r *reader) finish() (name, problem string) {
 		p.Text = &r.text
 	}
 	p.Encoding.Progressive, p.Encoding.Colors = r.progressive, r.colors
-	r.params = r.params.canonical()
 	return "", ""
 }
 

@@ -242,12 +242,12 @@ func (g *Grid) check(c *checker) {
 // surround masks the picture, draws its border, and widens its frame.
 func (j *job) surround(m image.Image) image.Image {
 	p := &j.plan
-	if p.Mask == nil && p.Border == nil && p.Pad == (Insets{}) && !p.Crosshairs {
+	if p.Mask == nil && p.Border == nil && p.Pad == (Insets{}) && !j.crosses() {
 		return m
 	}
 	px, _ := rgb(m)
 	px = owned(px)
-	if p.Crosshairs {
+	if j.crosses() {
 		j.crosshairs(px)
 	}
 	if p.Mask != nil {
@@ -420,6 +420,9 @@ func (j *job) checker(px *image.NRGBA) {
 		}
 	}
 }
+
+// crosses reports whether the focal point is to be shown.
+func (j *job) crosses() bool { return j.plan.Crosshairs && j.layout.focuses }
 
 // crosshairs draws two lines through the plan's focal point, each black beside white, so that it shows on anything.
 func (j *job) crosshairs(px *image.NRGBA) {

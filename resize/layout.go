@@ -16,6 +16,9 @@ type layout struct {
 	// neither.
 	slideX, slideY Crop
 
+	// focuses says that what is shown is cut to Plan.Focal.
+	focuses bool
+
 	w, h  int         // what x and y become, in pixels
 	frame image.Point // larger than w by h where Fit pads
 	at    image.Point // where in the frame the picture is
@@ -71,7 +74,8 @@ func (p Plan) fit(s sight) (layout, error) {
 		x, y = rx.moved(x.lo), ry.moved(y.lo)
 	}
 	l := layout{x: x, y: y, fromX: x, fromY: y}
-	if p.Fit == FaceArea {
+	faced := p.Fit == FaceArea
+	if faced {
 		// What is shown is cut to the faces, and then fills the box; without any faces the box is filled, or padded.
 		var found bool
 		l.x, l.y, found = p.faceArea(s, x, y, p.box(p.Width, x.size), p.box(p.Height, y.size))
@@ -105,6 +109,9 @@ func (p Plan) fit(s sight) (layout, error) {
 		}
 	case bw == 0 && bh == 0:
 		bw, bh = sw, sh
+		if p.Fit != Cover || !faced {
+			p.Fit = Clip // there is no box to fit into
+		}
 	case bw == 0 || bh == 0:
 		// One side follows from the other by the source's aspect ratio, whatever the fit.
 		f := bw / sw
@@ -119,7 +126,7 @@ func (p Plan) fit(s sight) (layout, error) {
 		l.frame = image.Pt(l.w, l.h)
 		return l, nil
 	}
-	if p.Fit == Cover {
+	if p.Fit == Cover && !faced {
 		bw, bh = p.bounded(bw, p.MinWidth, p.MaxWidth), p.bounded(bh, p.MinHeight, p.MaxHeight)
 	}
 	l.frame = image.Pt(int(bw), int(bh))
@@ -203,7 +210,8 @@ func (p Plan) cut(l *layout, s sight, bw, bh float64) {
 	sw, sh := l.x.size, l.y.size
 	f := math.Max(bw/sw, bh/sh)
 	l.x.size, l.y.size = math.Min(sw, bw/f), math.Min(sh, bh/f)
-	if p.Zoom > 1 && slices.Contains(p.Crop, FocalPoint) {
+	l.focuses = slices.Contains(p.Crop, FocalPoint)
+	if p.Zoom > 1 && l.focuses {
 		l.x.size, l.y.size = math.Max(1, l.x.size/p.Zoom), math.Max(1, l.y.size/p.Zoom)
 	}
 	restX, restY := sw-l.x.size, sh-l.y.size

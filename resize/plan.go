@@ -41,7 +41,7 @@ type Plan struct {
 	// Zoom enlarges what is around Focal, 1 to 100, where Crop has FocalPoint. Zero means 1.
 	Zoom float64
 
-	// Crosshairs draws where Focal is.
+	// Crosshairs draws where Focal is, where Zoom would enlarge.
 	Crosshairs bool
 
 	// Face is which face Fit FaceArea shows, counted from 1 by size. Zero means all of them.

@@ -388,7 +388,7 @@ func (j *job) plain() bool { return j.bare() && !j.plan.effects() }
 // bare says that nothing is put around the picture or over it, and that it is not turned.
 func (j *job) bare() bool {
 	p := &j.plan
-	return !j.layout.pads() && j.layout.out == j.layout.frame && p.Rotate == 0 && !p.Crosshairs && p.Blend == nil && p.Mask == nil && p.Border == nil &&
+	return !j.layout.pads() && j.layout.out == j.layout.frame && p.Rotate == 0 && !j.crosses() && p.Blend == nil && p.Mask == nil && p.Border == nil &&
 		len(p.Marks) == 0 && p.Text == nil && p.FaceBlur == 0 && p.FacePixelate == 0
 }
 
