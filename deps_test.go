@@ -71,7 +71,10 @@ var importPolicy = map[string]struct {
 		},
 	},
 	"cmd/imagecdn": {
-		own: []string{"", "cache", "internal/samples", "middleware", "origin", "purge", "purge/boltlog", "resize", "resize/avif"},
+		own: []string{
+			"", "cache", "internal/samples", "middleware", "origin", "purge", "purge/boltlog",
+			"resize", "resize/avif", "resize/faces", "resize/heic", "resize/text", "resize/tiff",
+		},
 		modules: []string{
 			"github.com/dustin/go-humanize", // sizes in flags
 			"github.com/klauspost/compress", // gzip, for pages and the API
