@@ -826,3 +826,28 @@ func TestDownloadsHaveAName(t *testing.T) {
 		}
 	})
 }
+
+func TestDataHasItsOwnType(t *testing.T) {
+	lifetimes(t, func(t *testing.T, o *fakeOrigin, h *imagecdn.Handler) {
+		o.set("/cat.png", answer{header: cacheFor("max-age=3600"), body: paint(t, red, 20, 10)})
+		for query, want := range map[string][2]string{
+			"fm=json":      {"application/json", `"PixelWidth": 20`},
+			"palette=json": {"application/json", `"hex":"#ff0000"`},
+			"palette=css":  {"text/css; charset=utf-8", ".image-fg-1 { color:#ff0000"},
+			"fm=blurhash":  {"text/plain; charset=utf-8", "L"},
+		} {
+			w := mustGet(t, h, "/photos/cat.png?"+query)
+			if got := w.Header().Get("Content-Type"); got != want[0] || !strings.Contains(w.Body.String(), want[1]) {
+				t.Errorf("%s: %s, %s", query, got, w.Body)
+			}
+			if w.Header().Get("Etag") == "" || w.Header().Get("X-Content-Type-Options") != "nosniff" {
+				t.Errorf("%s: %v", query, w.Header())
+			}
+		}
+		for _, query := range []string{"txt=a", "w=10&h=10&fit=facearea", "face-blur=9"} {
+			if w := get(h, "/photos/cat.png?"+query); w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "nothing here") {
+				t.Errorf("%s, which this handler cannot do: %d %s", query, w.Code, w.Body)
+			}
+		}
+	})
+}

@@ -19,7 +19,7 @@ func init() {
 	Register(Codec{
 		Format: BlurHashText, ContentType: "text/plain; charset=utf-8", Match: never,
 		Encode: func(_ context.Context, w io.Writer, m image.Image, _ EncodeOptions) error {
-			hash, err := BlurHash(m, 4, 3)
+			hash, err := BlurHash(m, 5, 5) // as imgix has it
 			if err != nil {
 				return err
 			}
