@@ -834,7 +834,7 @@ func TestDataHasItsOwnType(t *testing.T) {
 			"fm=json":      {"application/json", `"PixelWidth": 20`},
 			"palette=json": {"application/json", `"hex":"#ff0000"`},
 			"palette=css":  {"text/css; charset=utf-8", ".image-fg-1 { color:#ff0000"},
-			"fm=blurhash":  {"text/plain; charset=utf-8", "L"},
+			"fm=blurhash":  {"text/plain; charset=utf-8", "e"},
 		} {
 			w := mustGet(t, h, "/photos/cat.png?"+query)
 			if got := w.Header().Get("Content-Type"); got != want[0] || !strings.Contains(w.Body.String(), want[1]) {

@@ -259,32 +259,35 @@ func (p Params) negotiate(accept string, avif bool) (plan resize.Plan, varies bo
 // never do, and [ParseParams] of the string is p again.
 func (p Params) String() string {
 	p = p.canonical()
-	q := make(query, 0, 128)
+	q := query{b: make([]byte, 0, 128), nested: Params.String}
 	for i := range params {
 		if write := params[i].write; write != nil {
 			write(&q, &p)
 		}
 	}
-	return string(q)
+	return string(q.b)
 }
 
 // A query is a canonical query under construction.
-type query []byte
+type query struct {
+	b      []byte
+	nested func(Params) string // Params.String, which a row cannot refer to, as it refers to all rows
+}
 
 // text appends name=value. The value must need no escaping.
 func (q *query) text(name, value string) {
-	if len(*q) > 0 {
-		*q = append(*q, '&')
+	if len(q.b) > 0 {
+		q.b = append(q.b, '&')
 	}
-	*q = append(*q, name...)
-	*q = append(*q, '=')
-	*q = append(*q, value...)
+	q.b = append(q.b, name...)
+	q.b = append(q.b, '=')
+	q.b = append(q.b, value...)
 }
 
 // more appends another value of a list.
 func (q *query) more(value string) {
-	*q = append(*q, ',')
-	*q = append(*q, value...)
+	q.b = append(q.b, ',')
+	q.b = append(q.b, value...)
 }
 
 // number appends name=v, unless v is zero.
@@ -297,7 +300,7 @@ func (q *query) number(name string, v float64) {
 
 // digits appends the shortest decimal that is read as v again, without an exponent.
 func (q *query) digits(v float64) {
-	*q = strconv.AppendFloat(*q, v, 'f', -1, 64)
+	q.b = strconv.AppendFloat(q.b, v, 'f', -1, 64)
 }
 
 // pointer appends name=v, where there is a v.
@@ -402,13 +405,13 @@ func (q *query) align(name string, x, y resize.Align) {
 
 func (q *query) hex(v uint8) {
 	const digits = "0123456789abcdef"
-	*q = append(*q, digits[v>>4], digits[v&15])
+	q.b = append(q.b, digits[v>>4], digits[v&15])
 }
 
 // place appends a coordinate of a rectangle.
 func (q *query) place(v float64, a resize.Align, words []word[resize.Align]) {
 	if a != resize.NoAlign {
-		*q = append(*q, wordOf(words, a)...)
+		q.b = append(q.b, wordOf(words, a)...)
 		return
 	}
 	q.digits(v)
@@ -416,7 +419,7 @@ func (q *query) place(v float64, a resize.Align, words []word[resize.Align]) {
 
 // path appends the path of img as a URL has it, escaped once more for being in a query.
 func (q *query) path(img Image) {
-	*q = append(*q, '/')
+	q.b = append(q.b, '/')
 	q.escape(img.Source, true)
 	q.escape(img.Path, true)
 }
@@ -428,11 +431,11 @@ func (q *query) escape(s string, path bool) {
 		switch c := s[i]; {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9',
 			c == '-', c == '.', c == '_', c == '~', c == '/':
-			*q = append(*q, c)
+			q.b = append(q.b, c)
 		case path && (c == '%' || c == '?' || c == '#'):
-			*q = append(*q, '%', '2', '5', digits[c>>4], digits[c&15])
+			q.b = append(q.b, '%', '2', '5', digits[c>>4], digits[c&15])
 		default:
-			*q = append(*q, '%', digits[c>>4], digits[c&15])
+			q.b = append(q.b, '%', digits[c>>4], digits[c&15])
 		}
 	}
 }

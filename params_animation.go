@@ -23,7 +23,7 @@ var paramsOfAnimation = []param{
 				if a.First > 0 {
 					q.digits(float64(a.First))
 				}
-				*q = append(*q, '-')
+				q.b = append(q.b, '-')
 				if a.Last > 0 {
 					q.digits(float64(a.Last))
 				}

@@ -70,7 +70,7 @@ var paramsOfBlend = []param{
 // paramsOfMark draw a watermark.
 var paramsOfMark = []param{
 	{
-		name: "mark", aliases: []string{"m"}, takes: "the path of an image here, /SOURCE/PATH, such as /photos/logo.png",
+		name: "mark", aliases: []string{"m"}, takes: "the path of an image here, /SOURCE/PATH, such as /photos/logo.png, with parameters of its own if need be",
 		read: func(r *reader, v string) string {
 			r.markPath = v
 			return ""
@@ -326,8 +326,17 @@ func writeMark(q *query, p *Params) {
 	for i, at := 0, markInput(&p.Plan); i < len(p.Plan.Marks); i++ {
 		m := &p.Plan.Marks[i]
 		q.text("mark", "")
-		if at+i < len(p.Inputs) {
+		switch own := (Params{}); {
+		case m.Text != nil:
+			at--
+			own.Plan.Text = m.Text
+			q.escape("~text?"+q.nested(own), false)
+		case at+i < len(p.Inputs):
 			q.path(p.Inputs[at+i])
+			if m.Plan != nil {
+				own.Plan = *m.Plan
+				q.escape("?"+q.nested(own), false)
+			}
 		}
 		q.align("mark-align", m.XAlign, m.YAlign)
 		q.number("mark-w", m.Width)

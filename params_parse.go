@@ -2,6 +2,7 @@ package imagecdn
 
 import (
 	"encoding/base64"
+	"errors"
 	"image/color"
 	"net/url"
 	"slices"
@@ -300,13 +301,15 @@ func (r *reader) finish() (name, problem string) {
 		if r.markBase != "" && !strings.HasPrefix(r.markPath, "/") && !strings.Contains(r.markPath, "://") {
 			r.markPath = r.markBase + "/" + r.markPath
 		}
-		logo, problem := r.image(r.markPath)
+		logo, problem := r.readMark(r.markPath)
 		if problem != "" {
 			return "mark", problem + ": mark takes " + params[paramIndex["mark"]].takes
 		}
 		if !r.noMark {
 			p.Marks = []resize.Mark{r.mark}
-			r.params.Inputs = append(r.params.Inputs, logo)
+			if r.mark.Text == nil {
+				r.params.Inputs = append(r.params.Inputs, logo)
+			}
 		}
 	}
 	if r.has("txt") {
@@ -314,6 +317,49 @@ func (r *reader) finish() (name, problem string) {
 	}
 	p.Encoding.Progressive, p.Encoding.Colors = r.progressive, r.colors
 	return "", ""
+}
+
+// readMark reads what mark names: an image here with parameters of its own, or imgix's picture of a text, ~text?PARAMETERS.
+func (r *reader) readMark(value string) (logo Image, problem string) {
+	where, query, own := strings.Cut(value, "?")
+	isText := where == "~text" || strings.HasSuffix(where, "/~text")
+	if !isText {
+		if logo, problem = r.image(where); problem != "" || !own {
+			return logo, problem
+		}
+	}
+	nested, err := parseQuery(query, true, func(string) (Image, string) { return Image{}, "a mark has no images of its own" })
+	if err != nil {
+		fault, _ := errors.AsType[*ParamError](err)
+		what, _, _ := strings.Cut(fault.Reason, ": ") // what would be right is too much for a value in a value
+		return Image{}, "of its own parameters, " + (&ParamError{fault.Param, fault.Value, what}).Error()
+	}
+	plan := nested.Params.Plan
+	plan.Format, plan.Quality, plan.Encoding, plan.Animation = resize.SameFormat, 0, resize.Encoding{}, resize.Animation{}
+	switch {
+	case isText && plan.Text == nil:
+		return Image{}, "~text has no txt"
+	case isText:
+		t := *plan.Text
+		t.X, t.Y, t.XAlign, t.YAlign = new(int), new(int), resize.Near, resize.Near
+		if t.Width == 0 && plan.Width > 1 {
+			t.Width = plan.Width
+		}
+		if t.Fit == resize.ClipText {
+			t.Fit = resize.WrapText
+		}
+		r.mark.Text = canonicalText(&t)
+	case plan.Text != nil, plan.Trim != nil, hasFaces(&plan):
+		return Image{}, "of its own parameters, txt, trim and those of faces are not supported"
+	case !onlyQuality(&plan):
+		r.mark.Plan = &plan
+	}
+	return logo, ""
+}
+
+// hasFaces reports whether plan looks for faces.
+func hasFaces(plan *resize.Plan) bool {
+	return plan.Fit == resize.FaceArea || slices.Contains(plan.Crop, resize.Faces) || plan.FaceBlur != 0 || plan.FacePixelate != 0 || plan.Adjust.RedEye
 }
 
 // tooLarge looks at the sides that the URL alone determines; those that follow from the original

@@ -210,6 +210,10 @@ var canonicalTests = []struct{ query, want string }{
 	{"blend=/p/b.png&blend-alpha=0", ""},
 	{"mask=/p/m.png&blend=/p/b.png&mark=/p/l.png", "mask=/p/m.png&blend=/p/b.png&mark=/p/l.png"},
 	{"mark=l.png&mark-base=/p/", "mark=/p/l.png"},
+	{"mark=/p/l.png%3Fw=40%26h=20%26fit=crop%26q=3%26fm=webp&mw=10", "mark=/p/l.png%3Fw%3D40%26h%3D20%26fit%3Dcrop&mark-w=10"},
+	{"mark=/p/l.png%3Fq=3%26vh=2", "mark=/p/l.png"},
+	{"mark=~text%3Ftxt=a%2520b%2526c%26w=200%26txt-color=f00%26txt-align=center&ma=top", "mark=~text%3Ftxt%3Da%2520b%2526c%26txt-color%3Dff0000%26txt-align%3Dtop%2Cleft%26txt-fit%3Dwrap%26txt-width%3D200%26txt-x%3D0%26txt-y%3D0&mark-align=top"},
+	{"mark64=aHR0cHM6Ly9hc3NldHMuaW1naXgubmV0L350ZXh0P3R4dD1h", "mark=~text%3Ftxt%3Da%26txt-align%3Dtop%2Cleft%26txt-fit%3Dwrap%26txt-x%3D0%26txt-y%3D0"},
 	{"mark=/p/l.png&mh=.5&mf=crop&ms=20&mark-rot=370&mtile=grid&mx=3&my=4", "mark=/p/l.png&mark-scale=20&mark-rot=10&mark-tile=grid&mark-x=3&mark-y=4"},
 	{"mark=/p/l.png&mw=10&mh=10&mf=crop&mark-if-min-width=5", "mark=/p/l.png&mark-w=10&mark-h=10&mark-fit=crop&mark-if-min-width=5"},
 	{"txt=Hello+World&txt-size=12&txt-clip=end,ellipsis&txt-line-color=f00", "txt=Hello%20World&txt-clip=ellipsis"},
@@ -421,11 +425,13 @@ func TestBadParametersAreNamed(t *testing.T) {
 		{"w=500&w=%0d%0aX:y", "w=��X:y: given twice, and before as w=500"},
 		{"w=%0a500&w=9", "w=9: given twice, and before as w=�500"},
 		{"q=50&q64=NTE", "q64=51: given twice, and before as q=50"},
-		{"mark=https://example.com/logo.png", "mark=https://example.com/logo.png: absolute URLs are not supported yet: mark takes the path of an image here, /SOURCE/PATH, such as /photos/logo.png"},
-		{"mark=//example.com/logo.png", "mark=//example.com/logo.png: absolute URLs are not supported yet: mark takes the path of an image here, /SOURCE/PATH, such as /photos/logo.png"},
-		{"mark=logo.png", "mark=logo.png: the path has no leading slash: mark takes the path of an image here, /SOURCE/PATH, such as /photos/logo.png"},
-		{"mark=/p/l.png%3Fw=16", "mark=/p/l.png?w=16: parameters of its own are not supported yet: mark takes the path of an image here, /SOURCE/PATH, such as /photos/logo.png"},
-		{"mark=/p/%252e%252e/l.png", "mark=/p/%2e%2e/l.png: the path has the segment \"..\": mark takes the path of an image here, /SOURCE/PATH, such as /photos/logo.png"},
+		{"mark=https://example.com/logo.png", "mark=https://example.com/logo.png: absolute URLs are not supported yet: mark takes the path of an image here, /SOURCE/PATH, such as /photos/logo.png, with parameters of its own if need be"},
+		{"mark=//example.com/logo.png", "mark=//example.com/logo.png: absolute URLs are not supported yet: mark takes the path of an image here, /SOURCE/PATH, such as /photos/logo.png, with parameters of its own if need be"},
+		{"mark=logo.png", "mark=logo.png: the path has no leading slash: mark takes the path of an image here, /SOURCE/PATH, such as /photos/logo.png, with parameters of its own if need be"},
+		{"mark=/p/l.png%3Fw=x", "mark=/p/l.png?w=x: of its own parameters, w=x: not a number: mark takes the path of an image here, /SOURCE/PATH, such as /photos/logo.png, with parameters of its own if need be"},
+		{"mark=/p/l.png%3Fmark=/p/l.png", "mark=/p/l.png?mark=/p/l.png: of its own parameters, mark=/p/l.png: a mark has no images of its own: mark takes the path of an image here, /SOURCE/PATH, such as /photos/logo.png, with parameters of its own if need be"},
+		{"mark=~text%3Fw=9", "mark=~text?w=9: ~text has no txt: mark takes the path of an image here, /SOURCE/PATH, such as /photos/logo.png, with parameters of its own if need be"},
+		{"mark=/p/%252e%252e/l.png", "mark=/p/%2e%2e/l.png: the path has the segment \"..\": mark takes the path of an image here, /SOURCE/PATH, such as /photos/logo.png, with parameters of its own if need be"},
 		{"mark-align=left,right", "mark-align=left,right: two places along one axis: mark-align takes at most one of left, center and right and one of top, middle and bottom"},
 		{"mark-pad=-1", "mark-pad=-1: negative: mark-pad takes 0 to 8192 pixels"},
 		{"vh=%00", "vh=�: a control character: vh takes up to 256 bytes of text"},
@@ -1084,10 +1090,10 @@ func FuzzParseRequest(f *testing.F) {
 		source, path, fault := splitPath(target)
 		if fault == nil {
 			checkPath(t, source, path)
-			again := query(nil)
+			var again query
 			again.path(Image{Source: source, Path: path})
-			if img, problem := parseImage(mustUnescape(t, string(again))); problem != "" || img.Source != source || img.Path != path {
-				t.Fatalf("%q as a mark is %q: %+v, %s", target, again, img, problem)
+			if img, problem := parseImage(mustUnescape(t, string(again.b))); problem != "" || img.Source != source || img.Path != path {
+				t.Fatalf("%q as a mark is %q: %+v, %s", target, again.b, img, problem)
 			}
 		}
 		u, err := url.ParseRequestURI(target)

@@ -171,3 +171,26 @@ func TestMarksAreTurnedTiledAndLeftOut(t *testing.T) {
 		t.Errorf("padded with nothing: %d", c)
 	}
 }
+
+func TestMarksHavePlansOfTheirOwn(t *testing.T) {
+	red, blue := color.NRGBA{200, 0, 0, 255}, color.NRGBA{0, 0, 255, 255}
+	m, top := encodePixels(t, plain(60, 40, red)), encodePixels(t, plain(20, 10, blue))
+	zero := 0
+	got := pixels(t, Plan{Marks: []Mark{{X: &zero, Y: &zero, Plan: &Plan{
+		Width: 10, Height: 10, Fit: Cover, Adjust: Adjust{Invert: true}, Pad: Insets{2, 2, 2, 2}, Background: &blue, Rotate: 90, Pivot: true,
+	}}}}, m, top)
+	for p, want := range map[[2]int]color.NRGBA{{0, 0}: blue, {9, 9}: blue, {2, 2}: {255, 255, 0, 255}, {7, 7}: {255, 255, 0, 255}, {10, 10}: red} {
+		if c := at(got, p[0], p[1]); c != want {
+			t.Errorf("%v is %v, want %v", p, c, want)
+		}
+	}
+	// The same as making the mark first.
+	own := Plan{Width: 12, Flip: Horizontal, Stylize: Stylize{Sepia: 80}}
+	samePixels(t, pixels(t, Plan{Marks: []Mark{{Plan: &own, Width: 30}}}, m, top),
+		pixels(t, Plan{Marks: []Mark{{Width: 30}}}, m, encodePixels(t, pixels(t, own, top))))
+	for _, bad := range []Plan{{Text: &Text{Text: "a"}}, {Trim: &Trim{}}, {Fit: FaceArea}, {Marks: []Mark{{}}}, {Blend: &Blend{}}, {Width: -1}} {
+		if _, err := (&Renderer{}).Render(t.Context(), Plan{Marks: []Mark{{Plan: &bad}}}, m, top); err == nil {
+			t.Errorf("%+v is taken", bad)
+		}
+	}
+}

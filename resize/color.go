@@ -78,7 +78,7 @@ func (j *job) transform(i int) *icc.Transform {
 	in := &j.inputs[i]
 	profile := in.profile
 	switch {
-	case j.color.keep && in.colors != icc.CMYK:
+	case in.settled, j.color.keep && in.colors != icc.CMYK:
 		return nil
 	case profile == nil && j.color.output == icc.SRGB:
 		return nil

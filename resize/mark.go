@@ -13,6 +13,10 @@ type Mark struct {
 	// Text is what is drawn. Nil means an input.
 	Text *Text
 
+	// Plan is what is made of the input before it is drawn: its size, cut, colours and what surrounds it. It has no inputs of its own,
+	// and nothing that hangs on what the input shows. Nil means that the input is drawn as it is.
+	Plan *Plan
+
 	// XAlign and YAlign place it. The zero value is Far: bottom right, as imgix has it.
 	XAlign, YAlign Align
 
@@ -48,6 +52,11 @@ type Mark struct {
 func (mk *Mark) form(f *form) {
 	f.word("mark;")
 	mk.Text.form(f)
+	if mk.Plan != nil {
+		f.word("plan;")
+		*f = mk.Plan.Append(*f)
+		f.word("end;")
+	}
 	f.num("xa", float64(mk.XAlign))
 	f.num("ya", float64(mk.YAlign))
 	f.num("w", mk.Width)
@@ -67,6 +76,14 @@ func (mk *Mark) form(f *form) {
 
 func (mk *Mark) check(c *checker) {
 	mk.Text.check(c)
+	if p := mk.Plan; p != nil && c.err == nil {
+		switch c.err = p.check(); {
+		case c.err != nil:
+			c.err = fmt.Errorf("a mark's plan: %w", c.err)
+		case p.Inputs() > 1 || len(p.Marks) > 0 || p.Text != nil || p.Trim != nil || p.seesFaces():
+			c.err = fmt.Errorf("%w: a mark's plan has marks, a text, a blend or a mask of its own, or is to look for faces or edges", ErrPlan)
+		}
+	}
 	c.within("Mark.XAlign", float64(mk.XAlign), 0, float64(Far))
 	c.within("Mark.YAlign", float64(mk.YAlign), 0, float64(Far))
 	c.within("Mark.Width", mk.Width, 0, 1e6)
@@ -122,7 +139,11 @@ func (j *job) placeMarks(ctx context.Context) error {
 		if out := j.layout.out; out.X < mk.MinWidth || out.Y < mk.MinHeight {
 			continue
 		}
-		m, err := j.boxed(ctx, in, mk.box(j.plan, in.upright(), j.layout.out))
+		part, err := j.planned(ctx, in, mk.Plan)
+		if err != nil {
+			return j.inputError(next-1, err)
+		}
+		m, err := j.boxed(ctx, part, mk.box(j.plan, part.upright(), j.layout.out))
 		if err == nil && mk.Rotate != 0 {
 			var turned image.Image
 			if turned, err = pivot(ctx, m, math.Mod(360-mk.Rotate, 360)); err == nil {
@@ -271,18 +292,45 @@ func (in *input) upright() image.Point {
 	return image.Pt(w, h)
 }
 
-// boxed maps an input into b, which is in pixels.
-func (j *job) boxed(ctx context.Context, in *input, b box) (*image.NRGBA, error) {
+// planned carries out a mark's plan: it gives what came of the input, as one.
+func (j *job) planned(ctx context.Context, in *input, p *Plan) (*input, error) {
+	if p == nil {
+		return in, nil
+	}
+	m, err := j.part(ctx, in, *p)
+	if err != nil {
+		return nil, err
+	}
+	b := m.Bounds()
+	return &input{info: Info{Format: PNG, Width: b.Dx(), Height: b.Dy(), Orientation: 1}, settled: true, src: all(m)}, nil
+}
+
+// part makes a picture of one input by itself.
+func (j *job) part(ctx context.Context, in *input, p Plan) (image.Image, error) {
 	size := in.upright()
-	sub := &job{Renderer: j.Renderer, plan: b.plan(), to: codecFor(PNG), info: in.info,
-		pose: poseOf(in.info.Orientation, NoFlip), srcW: size.X, srcH: size.Y, inputs: []input{*in}, color: j.color}
-	sub.plan.Background = &color.NRGBA{} // what Fill pads with
+	sub := &job{Renderer: j.Renderer, plan: p, to: codecFor(PNG), info: in.info,
+		pose: poseOf(in.info.Orientation, p.Flip), srcW: size.X, srcH: size.Y, inputs: []input{*in}, color: j.color}
+	if p.Orient != 0 {
+		sub.pose = poseOf(p.Orient, p.Flip)
+		sub.srcW, sub.srcH = sub.pose.size(in.info.Width, in.info.Height)
+	}
 	var err error
-	if sub.layout, err = sub.plan.layout(size.X, size.Y); err != nil {
+	if sub.layout, err = p.layout(sub.srcW, sub.srcH); err != nil {
+		return nil, err
+	}
+	if err := sub.sizeFits(1); err != nil {
 		return nil, err
 	}
 	m, err := sub.compose(ctx, in.src)
 	j.arena.buffers = append(j.arena.buffers, sub.arena.buffers...)
+	return m, err
+}
+
+// boxed maps an input into b, which is in pixels.
+func (j *job) boxed(ctx context.Context, in *input, b box) (*image.NRGBA, error) {
+	p := b.plan()
+	p.Background = &color.NRGBA{} // what Fill pads with
+	m, err := j.part(ctx, in, p)
 	if err != nil {
 		return nil, err
 	}

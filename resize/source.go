@@ -67,6 +67,7 @@ type input struct {
 	jpeg    jpegHeader // of a JPEG
 	profile []byte     // an ICC profile that can be read; nil where there is none
 	colors  icc.Space  // what it is for; zero where there is none
+	settled bool       // its colours are the output's already
 	pyramid *pyramid   // pinned; nil where the job decodes for itself
 	src     source
 }
