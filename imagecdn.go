@@ -271,7 +271,7 @@ func (h *Handler) leave() {
 // Where Accept names image/avif and that is not in the cache, the next best format goes out in its place, to be kept for half a
 // minute at most, and AVIF is made behind; Cache-Status has the detail "stand-in" then. docs/formats.md has the rules.
 //
-// Errors are one line of text: 400 for a bad parameter, 403 for an unknown source, 404 and 410 as the
+// Errors are one line of text: 400 for a bad parameter, 403 for an unknown source or what Options.PresetsOnly and Allow refuse, 404 and 410 as the
 // origin said, 413 for too many bytes or pixels, 415 for what is no image, 422 for a damaged one, 429 with
 // Retry-After when too much is asked at once, 502 and 504 for an origin that failed or was too slow. They are kept
 // no longer than the negative lifetime.
@@ -289,7 +289,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	req, err := h.recent.parse(r.URL, h.opts.Dialect, h.avif())
 	if err != nil {
-		h.refuse(w, r, &httpError{status: http.StatusBadRequest, text: err.Error(), lifetime: h.negative})
+		h.refuse(w, r, &httpError{status: paramStatus(err), text: err.Error(), lifetime: h.negative})
 		return
 	}
 	if !req.Expires.IsZero() && !time.Now().Before(req.Expires) {
@@ -354,7 +354,7 @@ type input struct {
 
 // fetch looks the image up.
 func (in *input) fetch(ctx context.Context) (err error) {
-	in.now, err = in.source.cache.Fetch(ctx, in.image.Path, in.image.Version)
+	in.now, err = in.source.cache.Fetch(ctx, in.image.Path, in.image.version())
 	return err
 }
 

@@ -18,6 +18,10 @@ var paramsOfFrame = []param{
 		r.fillColor, problem = parseColor(v)
 		return problem
 	}),
+	part("fill-align", nil, alignTakes, func(r *reader, v string) (problem string) {
+		r.fillX, r.fillY, problem = parseAlign(v)
+		return problem
+	}),
 	part("fill-gradient-type", nil, "linear or radial", func(r *reader, v string) string {
 		return readWord(gradientWords, v, &r.gradient.Radial)
 	}),
@@ -273,10 +277,14 @@ func (r *reader) padding() *resize.Padding {
 		g.From, g.To = colors[0], colors[1]
 		p.Gradient = &g
 	}
+	p.X, p.Y = r.fillX, r.fillY
 	return &p
 }
 
 func writeFill(q *query, p *resize.Padding) {
+	if p != nil {
+		defer q.align("fill-align", p.X, p.Y)
+	}
 	switch {
 	case p == nil:
 	case p.Gradient != nil:
@@ -315,7 +323,7 @@ func writeFill(q *query, p *resize.Padding) {
 
 // canonicalFill leaves out what is not looked at.
 func canonicalFill(plan *resize.Plan) {
-	if plan.Fit != resize.Fill && plan.Fit != resize.FillMax && plan.Fit != resize.FaceArea {
+	if plan.Fit != resize.Fill && plan.Fit != resize.FillMax && plan.Fit != resize.CoverFill && plan.Fit != resize.FaceArea {
 		plan.Fill = nil
 	}
 	if plan.Fill == nil {
@@ -340,7 +348,13 @@ func canonicalFill(plan *resize.Plan) {
 		}
 		p.Gradient = &c
 	}
-	if p.Color == nil && p.Blur == 0 && p.Gradient == nil && plan.Fit != resize.FaceArea {
+	if p.X == resize.Middle {
+		p.X = resize.NoAlign
+	}
+	if p.Y == resize.Middle {
+		p.Y = resize.NoAlign
+	}
+	if p == (resize.Padding{}) && plan.Fit != resize.FaceArea {
 		plan.Fill = nil
 		return
 	}
