@@ -60,12 +60,22 @@ type Options struct {
 	// the whole lifetime. Zero means that browsers may keep what shared caches may.
 	BrowserMaxAge time.Duration
 
-	// Dialect reads the URLs. Nil means Native{Strict: Strict}.
+	// Dialect reads the URLs. Nil means Native{Strict: Strict, Presets: Presets}.
 	Dialect Dialect
 
 	// Strict makes an unknown parameter an error. Without it unknown parameters mean nothing, and
 	// do not tell two images apart. Another Dialect has a setting of its own.
 	Strict bool
+
+	// Presets are queries by name, for preset=NAME in URLs: see [Native]. Another Dialect has presets of its own. Zero means none.
+	Presets map[string]string
+
+	// PresetsOnly refuses, with 403, URLs that have no preset, or beside it any other parameter than vh, expires and dl. So strangers can
+	// neither make up pictures nor have originals. Zero means that URLs may have what they like.
+	PresetsOnly bool
+
+	// Allow bounds what URLs may ask for. Nil means that they may ask for anything.
+	Allow *Allow
 
 	// MaxBytes bounds one original. Zero means 64 MiB. Negative means no limit.
 	MaxBytes int64
@@ -172,11 +182,11 @@ func New(sources Sources, o *Options) (*Handler, error) {
 	case h.opts.DecodedAge < 0:
 		return nil, errors.New("imagecdn: Options.DecodedAge is negative")
 	}
-	if h.opts.Dialect == nil {
-		h.opts.Dialect = Native{Strict: h.opts.Strict}
-	} else if h.opts.Strict {
-		return nil, errors.New("imagecdn: Options.Strict is for the native dialect, and Options.Dialect is another")
+	dialect, err := h.opts.dialect()
+	if err != nil {
+		return nil, err
 	}
+	h.opts.Dialect = dialect
 	h.log = cmp.Or(h.opts.Logger, slog.New(slog.DiscardHandler))
 	memory, decoded := cmp.Or(h.opts.RenderMemory, defaultRenderMemory()), h.opts.Decoded
 	if memory < 0 {
@@ -201,7 +211,6 @@ func New(sources Sources, o *Options) (*Handler, error) {
 	h.negative = cmp.Or(h.opts.Lifetime.Negative, 5*time.Minute)
 	h.targets, h.warmer, h.behind = newTarget(h), newWarmer(h, h.opts.Warm), newBehind(h)
 	// Purges of before a restart are in force from here on, before anything is served.
-	var err error
 	if h.purges, err = purge.Open(context.Background(), h.targets, h.opts.Purge); err != nil {
 		h.warmer.close()
 		h.abandon()

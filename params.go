@@ -46,6 +46,10 @@ type Request struct {
 	// which may be empty.
 	Downloads bool
 	Download  string
+
+	// Preset is the name of the preset that the URL has; empty without one. Beside is then the name of the first parameter beside it
+	// that is about the picture.
+	Preset, Beside string
 }
 
 // Params say everything about a derivative but which original it is made from.

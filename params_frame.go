@@ -22,6 +22,10 @@ var paramsOfFrame = []param{
 		r.fillX, r.fillY, problem = parseAlign(v)
 		return problem
 	}),
+	part("fill-blur", nil, "0 to 2000", func(r *reader, v string) (problem string) {
+		r.fillBlur, problem = pointerTo(parseBetween(v, 0, 2000))
+		return problem
+	}),
 	part("fill-gradient-type", nil, "linear or radial", func(r *reader, v string) string {
 		return readWord(gradientWords, v, &r.gradient.Radial)
 	}),
@@ -169,7 +173,7 @@ var (
 	maskWords = []word[resize.MaskShape]{{"ellipse", resize.EllipseMask}, {"corners", resize.CornersMask}}
 )
 
-// defaultFillBlur is how much fill=blur blurs, which has no parameter of its own.
+// defaultFillBlur is how much fill=blur blurs without fill-blur.
 const defaultFillBlur = 400
 
 // sides are lengths that may stand for themselves.
@@ -264,7 +268,9 @@ func (r *reader) padding() *resize.Padding {
 	case fillSolid:
 		p.Color = r.fillColor
 	case fillBlur:
-		p.Blur = defaultFillBlur
+		if p.Blur = defaultFillBlur; r.fillBlur != nil {
+			p.Blur = max(*r.fillBlur, 1) // as good as none
+		}
 	case fillGradient:
 		g := r.gradient
 		colors := r.linear
@@ -315,6 +321,9 @@ func writeFill(q *query, p *resize.Padding) {
 		q.pointer("fill-gradient-radial-y", g.Y)
 	case p.Blur != 0:
 		q.text("fill", "blur")
+		if p.Blur != defaultFillBlur {
+			q.number("fill-blur", p.Blur)
+		}
 	default:
 		q.text("fill", "solid")
 		q.color("fill-color", p.Color)

@@ -202,6 +202,7 @@ type reader struct {
 
 	fill           fillKind
 	fillX, fillY   resize.Align
+	fillBlur       *float64
 	fillColor      *color.NRGBA
 	gradient       resize.Gradient
 	linear, radial [2]color.NRGBA
