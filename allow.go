@@ -141,8 +141,8 @@ func (l limited) ParseRequest(u *url.URL) (Request, error) {
 	return r, nil
 }
 
-// dialect is the dialect that o asks for.
-func (o *Options) dialect() (Dialect, error) {
+// dialect is the dialect that o asks for, of a handler of these sources.
+func (o *Options) dialect(sources Sources) (Dialect, error) {
 	d := o.Dialect
 	switch {
 	case d == nil:
@@ -152,7 +152,7 @@ func (o *Options) dialect() (Dialect, error) {
 	case o.Presets != nil:
 		return nil, errors.New("imagecdn: Options.Presets are for the native dialect, and Options.Dialect is another, which has its own")
 	}
-	if err := checkDialect(d); err != nil {
+	if err := checkDialect(d, sources); err != nil {
 		return nil, err
 	}
 	if !o.PresetsOnly && o.Allow == nil {

@@ -230,13 +230,20 @@ func checkHosts(field string, hosts map[string]string) error {
 	return checkFolders(field, hosts)
 }
 
-// A checkedDialect knows of settings that make no sense.
-type checkedDialect interface{ check() error }
-
-// checkDialect reports a setting of d that makes no sense.
-func checkDialect(d Dialect) error {
-	if c, ok := d.(checkedDialect); ok {
-		return c.check()
+// checkDialect reports a setting of d that makes no sense, for a handler of these sources.
+func checkDialect(d Dialect, sources Sources) error {
+	if c, ok := d.(interface{ check() error }); ok {
+		if err := c.check(); err != nil {
+			return err
+		}
+	}
+	if f, ok := d.(interface{ folders() []string }); ok {
+		for _, folder := range f.folders() {
+			name, _, _ := strings.Cut(strings.TrimPrefix(folder, "/"), "/")
+			if _, ok := sources[name]; folder != "" && !ok {
+				return fmt.Errorf("imagecdn: Options.Dialect: there is no source %q", name)
+			}
+		}
 	}
 	return nil
 }

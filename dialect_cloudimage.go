@@ -2,8 +2,10 @@ package imagecdn
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -152,13 +154,17 @@ func unescapedPath(s string) string {
 // other reads what wat_url names: a URL with a scheme or without, or an alias.
 func (d Cloudimage) other(value string) (Image, *ParamError) {
 	rest, query, hasScheme := splitURL(value)
-	if query != "" {
-		return Image{}, &ParamError{Reason: "a watermark with a query of its own is not supported"}
-	}
+	var image Image
+	var fault *ParamError
 	if hasScheme {
-		return originURL{d.Hosts}.image(rest, "")
+		image, fault = originURL{d.Hosts}.image(rest, query)
+	} else {
+		image, fault = d.original(strings.TrimPrefix(rest, "/"), query, false)
 	}
-	return d.original(strings.TrimPrefix(rest, "/"), "", false)
+	if fault == nil && image.Query != "" { // be it in a URL that is percent-encoded once more
+		fault = &ParamError{Reason: "a watermark with a query of its own is not supported"}
+	}
+	return image, fault
 }
 
 // A cloudimageArg is a parameter as a query has it.
@@ -354,6 +360,11 @@ func (d Cloudimage) read(args cloudimageArgs) (Request, error) {
 
 // cloudimageNames are the names here of the parameters that tooLarge blames.
 var cloudimageNames = map[string]string{"dpr": "dpr", "ar": "aspect_ratio"}
+
+func (d Cloudimage) folders() []string {
+	all := slices.AppendSeq([]string{d.Prefix}, maps.Values(d.Hosts))
+	return slices.AppendSeq(all, maps.Values(d.Aliases))
+}
 
 // check reports a setting that makes no sense.
 func (d Cloudimage) check() error {

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"os"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -256,6 +258,7 @@ func TestCloudimageRefusesParams(t *testing.T) {
 		{"wat=1&wat_gravity=absolute&wat_pos=10,10", "wat_gravity=absolute: a place in percent is not supported"},
 		{"wat=1&wat_pad=5p", "wat_pad=5p: a distance in percent is not supported"},
 		{"wat=1&wat_url=_demo_/a.png?x=1", "wat_url=_demo_/a.png?x=1: a watermark with a query of its own is not supported"},
+		{"wat=1&wat_url=https%253A%252F%252Fsample.li%252Fa.png%253Fx", "a watermark with a query of its own is not supported"},
 		{"p=other", "p=other: there is no such preset here"},
 		{"f=sparkle:1", "f=sparkle:1: sparkle is no filter"},
 		{"force_format=tiff", "force_format=tiff: unknown value"},
@@ -367,10 +370,12 @@ func TestDialectSettingsThatMakeNoSense(t *testing.T) {
 		{Cloudimage{Hosts: hosts, Presets: map[string]string{"x": "wdith=9"}}, "unknown parameter"},
 		{Cloudimage{Hosts: hosts, Rules: []Rule{{Query: "w=a"}}}, "Cloudimage.Rules[0]"},
 		{Cloudimage{Hosts: hosts, Watermark: "wat_url=https://b.example/x.png"}, "Cloudimage.Watermark"},
+		{Cloudimage{Hosts: map[string]string{"a.example": "shop"}, Prefix: "other/x"}, `there is no source "other"`},
+		{Imgix{Source: "other"}, `there is no source "other"`},
 		{Imgix{}, "neither Imgix.Source nor Imgix.Hosts is set"},
 		{Imgix{Source: "a//b"}, "Imgix"},
-		{Imgix{Source: "a", Defaults: "w=a"}, "Imgix.Defaults"},
-		{Imgix{Source: "a", Presets: map[string]string{"": "w=9"}}, "Imgix.Presets"},
+		{Imgix{Source: "shop", Defaults: "w=a"}, "Imgix.Defaults"},
+		{Imgix{Source: "shop", Presets: map[string]string{"": "w=9"}}, "Imgix.Presets"},
 		{Native{Presets: map[string]string{"x": "w=a"}}, `Native.Presets["x"]`},
 	} {
 		h, err := New(Sources{"shop": Dir(".")}, &Options{Dialect: tt.dialect})
@@ -432,4 +437,28 @@ func FuzzCloudimage(f *testing.F) {
 			checkDialects(t, testCloudimage, u)
 		}
 	})
+}
+
+func TestDocumentationNamesEveryCloudimageParam(t *testing.T) {
+	doc, err := os.ReadFile("docs/cloudimage.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range cloudimageParams {
+		for _, name := range append([]string{p.name}, p.aliases...) {
+			if !strings.Contains(string(doc), "`"+name+"`") {
+				t.Errorf("%s is not in docs/cloudimage.md", name)
+			}
+		}
+	}
+	d := Cloudimage{Hosts: map[string]string{"img.example.com": "shop"}, Aliases: map[string]string{"_media_": "media/2026"}, Prefix: "shop/photos"}
+	rows := regexp.MustCompile("(?m)^\\| `(/[^`]+)` \\|").FindAllStringSubmatch(string(doc), -1)
+	if len(rows) < 9 {
+		t.Errorf("%d URLs", len(rows))
+	}
+	for _, m := range rows {
+		if r, err := parseTarget(t, d, m[1]); err != nil || r.Params.String() != "w=400" || !strings.HasSuffix(r.Image.Path, "/a.jpg") {
+			t.Errorf("%s: %+v, %v", m[1], r, err)
+		}
+	}
 }

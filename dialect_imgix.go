@@ -2,6 +2,7 @@ package imagecdn
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -162,6 +163,8 @@ func withoutParams(query string, names ...string) string {
 	})
 	return strings.Join(kept, "&")
 }
+
+func (d Imgix) folders() []string { return slices.AppendSeq([]string{d.Source}, maps.Values(d.Hosts)) }
 
 func (d Imgix) check() error {
 	if d.Source == "" && len(d.Hosts) == 0 {

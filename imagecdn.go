@@ -182,7 +182,7 @@ func New(sources Sources, o *Options) (*Handler, error) {
 	case h.opts.DecodedAge < 0:
 		return nil, errors.New("imagecdn: Options.DecodedAge is negative")
 	}
-	dialect, err := h.opts.dialect()
+	dialect, err := h.opts.dialect(sources)
 	if err != nil {
 		return nil, err
 	}

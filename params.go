@@ -297,7 +297,7 @@ func (p Params) negotiate(accept string, avif bool) (plan resize.Plan, varies bo
 			continue
 		}
 		varies = varies || f != p.Plan.Format
-		if acceptsType(accept, f.ContentType()) {
+		if acceptsType(accept, "image/"+string(f)) {
 			preferred = f
 		}
 	}

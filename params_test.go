@@ -632,6 +632,35 @@ func TestNegotiationWithAVIF(t *testing.T) {
 	}
 }
 
+func TestNegotiationOfLists(t *testing.T) {
+	const both, webp, none = "image/avif,image/webp,*/*", "image/webp", "*/*"
+	for _, tt := range []struct {
+		query, accept string
+		avif          bool
+		want          resize.Format
+		varies        bool
+	}{
+		{"fm=avif,webp,jpg", both, true, resize.AVIF, true},
+		{"fm=avif,webp,jpg", both, false, resize.WebP, true},
+		{"fm=avif,webp,jpg", webp, true, resize.WebP, true},
+		{"fm=avif,webp,jpg", none, true, resize.JPEG, true},
+		{"fm=webp,avif,jpg", both, true, resize.WebP, true},
+		{"fm=avif,jpg", both, false, resize.JPEG, false},
+		{"fm=avif,webp", none, true, resize.WebP, true},
+		{"fm=avif,webp", none, false, resize.WebP, false},
+		{"fm=webp,avif,webp", "image/avif", true, resize.AVIF, true},
+		{"fm=webp", none, true, resize.WebP, false},
+	} {
+		p, _, err := ParseParams(tt.query, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if plan, varies := p.negotiate(tt.accept, tt.avif); plan.Format != tt.want || varies != tt.varies {
+			t.Errorf("%s for %s with AVIF %t is %s, %t, want %s, %t", tt.query, tt.accept, tt.avif, plan.Format, varies, tt.want, tt.varies)
+		}
+	}
+}
+
 func TestAcceptNamesTheType(t *testing.T) {
 	tests := []struct {
 		accept string
