@@ -296,7 +296,7 @@ func cloudimageTable() []cloudimageParam {
 			return ""
 		}},
 		{name: "wat_text", takes: "up to 4000 bytes of text", text: true, read: func(r *cloudimageReader, v string) string {
-			r.text.Content = v
+			r.text.Text = v
 			return checkText(v)
 		}},
 		{name: "wat_font", takes: "the name of a font", text: true, read: func(r *cloudimageReader, v string) string {
@@ -306,8 +306,8 @@ func cloudimageTable() []cloudimageParam {
 			}
 			return ""
 		}},
-		{name: "wat_fontsize", aliases: []string{"wat_font_size"}, takes: "1 to 4000 pixels", read: func(r *cloudimageReader, v string) (problem string) {
-			r.text.Size, problem = parseWhole(v, 1, 4000)
+		{name: "wat_fontsize", aliases: []string{"wat_font_size"}, takes: "1 to 2000 pixels", read: func(r *cloudimageReader, v string) (problem string) {
+			r.text.Size, problem = parseBetween(v, 1, 2000)
 			return problem
 		}},
 		colour("wat_color", []string{"wat_colour"}, func(r *cloudimageReader) **color.NRGBA { return &r.text.Color }),
@@ -622,7 +622,7 @@ func (r *cloudimageReader) finishWatermark() (name, problem string) {
 	if !r.has("wat_opacity") {
 		r.markOpacity = 1
 	}
-	if r.markURL == "" && r.text.Content == "" {
+	if r.markURL == "" && r.text.Text == "" {
 		return "wat", "there is no watermark here for URLs with neither wat_url nor wat_text"
 	}
 	if !r.has("wat_gravity") {
@@ -644,7 +644,7 @@ func (r *cloudimageReader) finishWatermark() (name, problem string) {
 			r.params.Inputs = []Image{image}
 		}
 	}
-	if r.text.Content != "" && alpha > 0 {
+	if r.text.Text != "" && alpha > 0 {
 		t := r.text
 		t.XAlign, t.YAlign, t.Pad = r.mark.XAlign, r.mark.YAlign, r.mark.Pad
 		if alpha < 100 {
