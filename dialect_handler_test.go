@@ -1,6 +1,9 @@
 package imagecdn_test
 
 import (
+	"bytes"
+	"image/color"
+	"image/png"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -218,5 +221,45 @@ func TestSignedURLsOfOtherDialects(t *testing.T) {
 		if w.Code != tt.status {
 			t.Errorf("%s is %d %s, want %d", tt.url, w.Code, w.Body, tt.status)
 		}
+	}
+}
+
+// A URL that Scribe's pages have, in all its parts: a float for a width, a corner above the picture, a pad below zero.
+func TestCloudimageURLOfAPage(t *testing.T) {
+	o := newOrigin()
+	o.set("/a.png", answer{header: cachedAnHour, body: paint(t, red, 1720, 1400)})
+	o.set("/mark.png", answer{header: cachedAnHour, body: paint(t, blue, 100, 50)})
+	h := open(t, o, &imagecdn.Options{Dialect: imagecdn.Cloudimage{Hosts: map[string]string{"shots.example": "photos"}}})
+	w := mustGet(t, h, "/v7/https://shots.example/a.png?tl_px=0,433&br_px=1719,1394&force_format=png&sharp=0.8&width=1120.0"+
+		"&wat=1&wat_opacity=1&wat_gravity=northwest&wat_url=https://shots.example/mark.png&wat_scale=76&wat_pad=243,-8")
+	m, err := png.Decode(bytes.NewReader(w.Body.Bytes()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b := m.Bounds(); b.Dx() != 1120 || b.Dy() != 626 {
+		t.Errorf("%v", b)
+	}
+	for _, tt := range []struct {
+		x, y int
+		want color.NRGBA
+	}{{236, 10, red}, {250, 4, blue}, {315, 34, blue}, {325, 10, red}, {250, 44, red}, {1100, 600, red}} {
+		if got := color.NRGBAModel.Convert(m.At(tt.x, tt.y)); got != tt.want {
+			t.Errorf("at %d,%d: %v, want %v", tt.x, tt.y, got, tt.want)
+		}
+	}
+}
+
+func TestCloudimageFormatsByAccept(t *testing.T) {
+	o := newOrigin()
+	o.set("/a.png", answer{header: cachedAnHour, body: paint(t, red, 40, 40)})
+	h := open(t, o, &imagecdn.Options{Dialect: imagecdn.Cloudimage{Prefix: "photos"}})
+	for accept, want := range map[string]string{"image/avif,image/webp,*/*": "image/webp", "*/*": "image/jpeg"} {
+		w := mustGet(t, h, "/a.png?w=20&force_format=webp,jpg,png", "Accept", accept)
+		if w.Header().Get("Content-Type") != want || w.Header().Get("Vary") != "Accept" {
+			t.Errorf("%s: %v", accept, w.Header())
+		}
+	}
+	if w := mustGet(t, h, "/a.png?w=20&force_format=webp", "Accept", "*/*"); w.Header().Get("Content-Type") != "image/webp" || w.Header().Get("Vary") != "" {
+		t.Errorf("%v", w.Header())
 	}
 }
