@@ -60,12 +60,22 @@ type Options struct {
 	// the whole lifetime. Zero means that browsers may keep what shared caches may.
 	BrowserMaxAge time.Duration
 
-	// Dialect reads the URLs. Nil means Native{Strict: Strict}.
+	// Dialect reads the URLs. Nil means Native{Strict: Strict, Presets: Presets}.
 	Dialect Dialect
 
 	// Strict makes an unknown parameter an error. Without it unknown parameters mean nothing, and
 	// do not tell two images apart. Another Dialect has a setting of its own.
 	Strict bool
+
+	// Presets are queries by name, for preset=NAME in URLs: see [Native]. Another Dialect has presets of its own. Zero means none.
+	Presets map[string]string
+
+	// PresetsOnly refuses, with 403, URLs that have no preset, or beside it any other parameter than vh, expires and dl. So strangers can
+	// neither make up pictures nor have originals. Zero means that URLs may have what they like.
+	PresetsOnly bool
+
+	// Allow bounds what URLs may ask for. Nil means that they may ask for anything.
+	Allow *Allow
 
 	// MaxBytes bounds one original. Zero means 64 MiB. Negative means no limit.
 	MaxBytes int64
@@ -172,11 +182,11 @@ func New(sources Sources, o *Options) (*Handler, error) {
 	case h.opts.DecodedAge < 0:
 		return nil, errors.New("imagecdn: Options.DecodedAge is negative")
 	}
-	if h.opts.Dialect == nil {
-		h.opts.Dialect = Native{Strict: h.opts.Strict}
-	} else if h.opts.Strict {
-		return nil, errors.New("imagecdn: Options.Strict is for the native dialect, and Options.Dialect is another")
+	dialect, err := h.opts.dialect(sources)
+	if err != nil {
+		return nil, err
 	}
+	h.opts.Dialect = dialect
 	h.log = cmp.Or(h.opts.Logger, slog.New(slog.DiscardHandler))
 	memory, decoded := cmp.Or(h.opts.RenderMemory, defaultRenderMemory()), h.opts.Decoded
 	if memory < 0 {
@@ -201,7 +211,6 @@ func New(sources Sources, o *Options) (*Handler, error) {
 	h.negative = cmp.Or(h.opts.Lifetime.Negative, 5*time.Minute)
 	h.targets, h.warmer, h.behind = newTarget(h), newWarmer(h, h.opts.Warm), newBehind(h)
 	// Purges of before a restart are in force from here on, before anything is served.
-	var err error
 	if h.purges, err = purge.Open(context.Background(), h.targets, h.opts.Purge); err != nil {
 		h.warmer.close()
 		h.abandon()
@@ -271,7 +280,7 @@ func (h *Handler) leave() {
 // Where Accept names image/avif and that is not in the cache, the next best format goes out in its place, to be kept for half a
 // minute at most, and AVIF is made behind; Cache-Status has the detail "stand-in" then. docs/formats.md has the rules.
 //
-// Errors are one line of text: 400 for a bad parameter, 403 for an unknown source, 404 and 410 as the
+// Errors are one line of text: 400 for a bad parameter, 403 for an unknown source or what Options.PresetsOnly and Allow refuse, 404 and 410 as the
 // origin said, 413 for too many bytes or pixels, 415 for what is no image, 422 for a damaged one, 429 with
 // Retry-After when too much is asked at once, 502 and 504 for an origin that failed or was too slow. They are kept
 // no longer than the negative lifetime.
@@ -289,7 +298,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	req, err := h.recent.parse(r.URL, h.opts.Dialect, h.avif())
 	if err != nil {
-		h.refuse(w, r, &httpError{status: http.StatusBadRequest, text: err.Error(), lifetime: h.negative})
+		h.refuse(w, r, &httpError{status: paramStatus(err), text: err.Error(), lifetime: h.negative})
 		return
 	}
 	if !req.Expires.IsZero() && !time.Now().Before(req.Expires) {
@@ -354,7 +363,7 @@ type input struct {
 
 // fetch looks the image up.
 func (in *input) fetch(ctx context.Context) (err error) {
-	in.now, err = in.source.cache.Fetch(ctx, in.image.Path, in.image.Version)
+	in.now, err = in.source.cache.Fetch(ctx, in.image.Path, in.image.version())
 	return err
 }
 

@@ -1,11 +1,13 @@
 package imagecdn
 
 import (
+	"cmp"
 	"image/color"
 	"slices"
 	"strconv"
 	"time"
 
+	"github.com/imagecdn/imagecdn/cache"
 	"github.com/imagecdn/imagecdn/resize"
 )
 
@@ -20,7 +22,14 @@ type Image struct {
 	// Version is the vh of the URL: another version of the same path, fetched by itself. Empty
 	// means the current one.
 	Version string
+
+	// Query is the raw query that the origin is asked with: another image for each. A purge of the path covers all of
+	// them. Only dialects whose URLs contain the URLs of originals have any. Empty means none.
+	Query string
 }
+
+// version is what the cache tells images of one path apart by.
+func (i Image) version() string { return cache.Version(i.Version, i.Query) }
 
 // A Request is what an image URL asks for.
 type Request struct {
@@ -30,10 +39,17 @@ type Request struct {
 	// Expires is when the URL ends to be good, and nothing that came of it may be kept longer. Zero means never.
 	Expires time.Time
 
+	// MaxAge bounds how long the answer may be kept by whoever gets it, from then on. It never lengthens anything. Zero means no bound.
+	MaxAge time.Duration
+
 	// Downloads is whether browsers are to save the picture rather than to show it, and Download the name that they are told,
 	// which may be empty.
 	Downloads bool
 	Download  string
+
+	// Preset is the name of the preset that the URL has; empty without one. Beside is then the name of the first parameter beside it
+	// that is about the picture.
+	Preset, Beside string
 }
 
 // Params say everything about a derivative but which original it is made from.
@@ -48,6 +64,10 @@ type Params struct {
 
 	// AutoFormat is auto=format: the Accept header of the request decides the format.
 	AutoFormat bool
+
+	// Prefer are the formats, AVIF and WebP, of which the first is rendered that Accept names; Plan.Format is for everybody else. It
+	// is all but the last of a list in fm, and not looked at with AutoFormat or Compress, or where Plan.Format is SameFormat.
+	Prefer []resize.Format
 
 	// Compress is auto=compress: JPEG, or PNG where the picture has transparency, whatever fm says,
 	// and quality 45 where q says nothing.
@@ -81,13 +101,16 @@ func (p Params) canonical() Params {
 
 	both := plan.Width != 0 && plan.Height != 0
 	if plan.Fit != resize.Cover || both {
-		plan.Aspect = 0
+		plan.Aspect, plan.AspectMax = 0, 0
+	}
+	if plan.AspectMax == plan.Aspect {
+		plan.AspectMax = 0 // both are what it is to be
 	}
 	if !both && plan.Aspect == 0 && plan.Fit != resize.FaceArea {
 		switch {
 		case plan.Width == 0 && plan.Height == 0:
 			plan.Fit = resize.Clip // no box, so nothing to fit
-		case plan.Fit == resize.FillMax, plan.Fit == resize.Min:
+		case plan.Fit == resize.FillMax, plan.Fit == resize.Min, plan.Fit == resize.CoverFill:
 			plan.Fit = resize.Max // the other side follows, so nothing to cut or to pad
 		case plan.Fit != resize.Max:
 			plan.Fit = resize.Clip
@@ -95,9 +118,10 @@ func (p Params) canonical() Params {
 	}
 
 	canonicalBounds(plan)
+	canonicalEnlarge(plan)
 
 	// What to keep, where something is cut.
-	if plan.Fit != resize.Cover && !(plan.Fit == resize.Min && both) {
+	if plan.Fit != resize.Cover && !((plan.Fit == resize.Min || plan.Fit == resize.CoverFill) && both) {
 		plan.Crop = nil
 	}
 	plan.Crop = canonicalCrop(plan.Crop)
@@ -128,13 +152,14 @@ func (p Params) canonical() Params {
 	if p.Compress {
 		plan.Format = resize.SameFormat
 	}
-	canonicalEncoding(plan, p.AutoFormat)
+	p.Prefer = p.canonicalPrefer()
+	canonicalEncoding(plan, p.AutoFormat || p.Prefer != nil)
 	switch {
 	case p.Compress:
 		if plan.Quality == compressQuality {
 			plan.Quality = 0
 		}
-	case !p.AutoFormat:
+	case !p.AutoFormat && p.Prefer == nil:
 		plan.Quality = canonicalQuality(plan)
 	case plan.Quality == defaultQuality && !onlyQuality(plan):
 		plan.Quality = 0
@@ -148,6 +173,26 @@ func hasPixels(plan *resize.Plan) bool {
 	return plan.Width > 1 || plan.Height > 1 || bounded || plan.Pad != (resize.Insets{}) || plan.Border != nil || plan.Mask != nil || plan.Grid != nil ||
 		plan.Blend != nil || len(plan.Marks) > 0 || plan.Text != nil || plan.Fill != nil || plan.FacePixelate != 0 ||
 		plan.Stylize.Blur != 0 || plan.Stylize.Pixelate != 0 || plan.Stylize.Halftone != 0 || plan.Adjust.Unsharp != 0
+}
+
+// canonicalPrefer leaves out formats that come twice, and last ones that everybody else gets as well.
+func (p *Params) canonicalPrefer() []resize.Format {
+	if p.AutoFormat || p.Compress || p.Plan.Format == resize.SameFormat || p.Plan.Format.Data() {
+		return nil
+	}
+	var kept []resize.Format
+	for _, f := range p.Prefer {
+		if !slices.Contains(kept, f) {
+			kept = append(kept, f)
+		}
+	}
+	for len(kept) > 0 && kept[len(kept)-1] == p.Plan.Format {
+		kept = kept[:len(kept)-1]
+	}
+	if len(kept) == 0 {
+		return nil
+	}
+	return kept
 }
 
 // canonicalQuality leaves out a quality that says nothing: the default, unless the quality is all
@@ -199,15 +244,21 @@ func canonicalRect(rect *resize.Rect) *resize.Rect {
 	r := *rect
 	if r.XAlign != resize.NoAlign {
 		r.X = 0
-		if r.XAlign == resize.Near || r.W == 1 {
+		if r.XAlign == resize.Near || r.W == 1 && !r.Pixels {
 			r.XAlign = resize.NoAlign
 		}
 	}
 	if r.YAlign != resize.NoAlign {
 		r.Y = 0
-		if r.YAlign == resize.Near || r.H == 1 {
+		if r.YAlign == resize.Near || r.H == 1 && !r.Pixels {
 			r.YAlign = resize.NoAlign
 		}
+	}
+	if r.Pixels && r.X != 1 && r.Y != 1 && r.W != 1 && r.H != 1 {
+		r.Pixels = false // nothing could be taken for a fraction
+	}
+	if !r.Pixels {
+		r.W, r.H = cmp.Or(r.W, 1), cmp.Or(r.H, 1)
 	}
 	switch r {
 	case resize.Rect{W: 1, H: 1}:
@@ -221,7 +272,7 @@ func canonicalRect(rect *resize.Rect) *resize.Rect {
 // IsZero reports whether p asks for nothing: the original itself.
 func (p Params) IsZero() bool {
 	p = p.canonical()
-	return onlyQuality(&p.Plan) && p.Plan.Quality == 0 && !p.AutoFormat && !p.Compress && len(p.Inputs) == 0
+	return onlyQuality(&p.Plan) && p.Plan.Quality == 0 && !p.AutoFormat && !p.Compress && len(p.Prefer) == 0 && len(p.Inputs) == 0
 }
 
 // Negotiate returns the plan to render for a client that sent accept, its Accept header, and
@@ -230,7 +281,7 @@ func (p Params) IsZero() bool {
 // With auto=format, a client that names image/avif gets AVIF where a package that writes it is linked in, and else one that
 // names image/webp gets WebP; a wildcard is not a name, as clients that cannot show them send wildcards too. Every other
 // client gets what fm asks for, or the original's own format. With auto=compress, fm does not count and those clients
-// get [resize.Opaque].
+// get [resize.Opaque]. Of Prefer, the first that the client names is picked, AVIF where a package that writes it is linked in.
 func (p Params) Negotiate(accept string) (plan resize.Plan, varies bool) {
 	return p.negotiate(accept, resize.AVIF.Writable())
 }
@@ -238,8 +289,21 @@ func (p Params) Negotiate(accept string) (plan resize.Plan, varies bool) {
 // negotiate is Negotiate with or without AVIF among the formats that Accept decides about.
 func (p Params) negotiate(accept string, avif bool) (plan resize.Plan, varies bool) {
 	p = p.canonical()
+	var preferred resize.Format
 	varies = p.AutoFormat && (avif || p.Plan.Format != resize.WebP)
+	for i := len(p.Prefer) - 1; i >= 0; i-- { // the first of them is the last word
+		f := p.Prefer[i]
+		if f == resize.AVIF && !avif {
+			continue
+		}
+		varies = varies || f != p.Plan.Format
+		if acceptsType(accept, "image/"+string(f)) {
+			preferred = f
+		}
+	}
 	switch {
+	case preferred != "":
+		p.Plan.Format = preferred
 	case p.AutoFormat && avif && acceptsType(accept, "image/avif"):
 		p.Plan.Format = resize.AVIF
 	case p.AutoFormat && acceptsType(accept, "image/webp"):
@@ -409,12 +473,27 @@ func (q *query) hex(v uint8) {
 }
 
 // place appends a coordinate of a rectangle.
-func (q *query) place(v float64, a resize.Align, words []word[resize.Align]) {
+func (q *query) place(v float64, a resize.Align, px bool, words []word[resize.Align]) {
 	if a != resize.NoAlign {
 		q.b = append(q.b, wordOf(words, a)...)
 		return
 	}
 	q.digits(v)
+	if px && v == 1 {
+		*q = append(*q, "px"...)
+	}
+}
+
+// extent appends a side of a rectangle.
+func (q *query) extent(v float64, px bool) {
+	switch {
+	case v == 0:
+		*q = append(*q, "full"...)
+	case v == 1 && px:
+		*q = append(*q, "1px"...)
+	default:
+		q.digits(v)
+	}
 }
 
 // path appends the path of img as a URL has it, escaped once more for being in a query.

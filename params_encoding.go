@@ -10,10 +10,25 @@ import (
 // paramsOfEncoding say how the picture is written.
 var paramsOfEncoding = []param{
 	{
-		name: "fm", takes: "jpg, pjpg, png, png8, png32, gif, webp, avif, json or blurhash",
+		name: "fm", takes: "jpg, pjpg, png, png8, png32, gif, webp, avif, json or blurhash; or avif, webp or both, in order of preference, and one of those",
 		refused: []string{"jp2", "jxr", "mp4", "webm"},
 		read: func(r *reader, v string) string {
 			e := &r.params.Plan.Encoding
+			for {
+				first, rest, more := strings.Cut(v, ",")
+				if !more {
+					break
+				}
+				f, _ := valueOf(formatWords, first)
+				if f != resize.AVIF && f != resize.WebP {
+					return "a format before others that not every browser is asked about"
+				}
+				r.params.Prefer = append(r.params.Prefer, f)
+				v = rest
+			}
+			if r.params.Prefer != nil && (v == "json" || v == "blurhash") {
+				return "no picture"
+			}
 			switch v {
 			case "pjpg":
 				r.progressive, v = true, "jpg"
@@ -25,13 +40,19 @@ var paramsOfEncoding = []param{
 			return readWord(formatWords, v, &r.params.Plan.Format)
 		},
 		write: func(q *query, p *Params) {
-			switch f := p.Plan.Format; {
-			case f == resize.PaletteCSS, f == resize.PaletteJSON: // palette says it
+			f := p.Plan.Format
+			last := string(f)
+			switch {
+			case f == resize.PaletteCSS, f == resize.PaletteJSON, f == resize.SameFormat: // palette says it, or nothing is to be said
+				return
 			case p.Plan.Encoding.TrueColor:
-				q.text("fm", "png32")
-			case f != resize.SameFormat:
-				q.text("fm", string(f))
+				last = "png32"
 			}
+			q.text("fm", "")
+			for _, f := range p.Prefer {
+				*q = append(*q, string(f)+","...)
+			}
+			*q = append(*q, last...)
 		},
 	},
 	{

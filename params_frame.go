@@ -18,6 +18,14 @@ var paramsOfFrame = []param{
 		r.fillColor, problem = parseColor(v)
 		return problem
 	}),
+	part("fill-align", nil, alignTakes, func(r *reader, v string) (problem string) {
+		r.fillX, r.fillY, problem = parseAlign(v)
+		return problem
+	}),
+	part("fill-blur", nil, "0 to 2000", func(r *reader, v string) (problem string) {
+		r.fillBlur, problem = pointerTo(parseBetween(v, 0, 2000))
+		return problem
+	}),
 	part("fill-gradient-type", nil, "linear or radial", func(r *reader, v string) string {
 		return readWord(gradientWords, v, &r.gradient.Radial)
 	}),
@@ -165,7 +173,7 @@ var (
 	maskWords = []word[resize.MaskShape]{{"ellipse", resize.EllipseMask}, {"corners", resize.CornersMask}}
 )
 
-// defaultFillBlur is how much fill=blur blurs, which has no parameter of its own.
+// defaultFillBlur is how much fill=blur blurs without fill-blur.
 const defaultFillBlur = 400
 
 // sides are lengths that may stand for themselves.
@@ -260,7 +268,9 @@ func (r *reader) padding() *resize.Padding {
 	case fillSolid:
 		p.Color = r.fillColor
 	case fillBlur:
-		p.Blur = defaultFillBlur
+		if p.Blur = defaultFillBlur; r.fillBlur != nil {
+			p.Blur = max(*r.fillBlur, 1) // as good as none
+		}
 	case fillGradient:
 		g := r.gradient
 		colors := r.linear
@@ -273,10 +283,14 @@ func (r *reader) padding() *resize.Padding {
 		g.From, g.To = colors[0], colors[1]
 		p.Gradient = &g
 	}
+	p.X, p.Y = r.fillX, r.fillY
 	return &p
 }
 
 func writeFill(q *query, p *resize.Padding) {
+	if p != nil {
+		defer q.align("fill-align", p.X, p.Y)
+	}
 	switch {
 	case p == nil:
 	case p.Gradient != nil:
@@ -307,6 +321,9 @@ func writeFill(q *query, p *resize.Padding) {
 		q.pointer("fill-gradient-radial-y", g.Y)
 	case p.Blur != 0:
 		q.text("fill", "blur")
+		if p.Blur != defaultFillBlur {
+			q.number("fill-blur", p.Blur)
+		}
 	default:
 		q.text("fill", "solid")
 		q.color("fill-color", p.Color)
@@ -315,7 +332,7 @@ func writeFill(q *query, p *resize.Padding) {
 
 // canonicalFill leaves out what is not looked at.
 func canonicalFill(plan *resize.Plan) {
-	if plan.Fit != resize.Fill && plan.Fit != resize.FillMax && plan.Fit != resize.FaceArea {
+	if plan.Fit != resize.Fill && plan.Fit != resize.FillMax && plan.Fit != resize.CoverFill && plan.Fit != resize.FaceArea {
 		plan.Fill = nil
 	}
 	if plan.Fill == nil {
@@ -340,7 +357,13 @@ func canonicalFill(plan *resize.Plan) {
 		}
 		p.Gradient = &c
 	}
-	if p.Color == nil && p.Blur == 0 && p.Gradient == nil && plan.Fit != resize.FaceArea {
+	if p.X == resize.Middle {
+		p.X = resize.NoAlign
+	}
+	if p.Y == resize.Middle {
+		p.Y = resize.NoAlign
+	}
+	if p == (resize.Padding{}) && plan.Fit != resize.FaceArea {
 		plan.Fill = nil
 		return
 	}

@@ -1,6 +1,7 @@
 package imagecdn
 
 import (
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -98,6 +99,10 @@ var paramsOfMark = []param{
 		r.mark.Scale, problem = parseWhole(v, 1, 100)
 		return problem
 	}),
+	part("mark-percent", nil, "1 to 1000 percent of its own size", func(r *reader, v string) (problem string) {
+		r.mark.Percent, problem = parseBetween(v, 1, 1000)
+		return problem
+	}),
 	part("mark-fit", []string{"markfit", "mf"}, "clip, crop, fill, max or scale", func(r *reader, v string) string {
 		return readWord(markFits, v, &r.mark.Fit)
 	}),
@@ -116,7 +121,13 @@ var paramsOfMark = []param{
 		r.noMark = r.mark.Alpha == 0
 		return problem
 	}),
-	part("mark-pad", []string{"markpad", "mp"}, "0 to 8192 pixels", func(r *reader, v string) string { return r.side(v, &r.mark.Pad) }),
+	part("mark-pad", []string{"markpad", "mp"}, "0 to 8192 pixels, or two such for the sides and for top and bottom", func(r *reader, v string) (problem string) {
+		x, y, two := strings.Cut(v, ",")
+		if problem = r.side(x, &r.mark.Pad); problem == "" && two {
+			problem = r.side(y, &r.mark.PadY)
+		}
+		return problem
+	}),
 	part("mark-x", []string{"markx", "mx"}, "0 to 8192 pixels", func(r *reader, v string) string { return r.side(v, &r.mark.X) }),
 	part("mark-y", []string{"marky", "my"}, "0 to 8192 pixels", func(r *reader, v string) string { return r.side(v, &r.mark.Y) }),
 	part("mark-if-min-width", nil, "0 to 8192 pixels", func(r *reader, v string) (problem string) {
@@ -342,6 +353,7 @@ func writeMark(q *query, p *Params) {
 		q.number("mark-w", m.Width)
 		q.number("mark-h", m.Height)
 		q.number("mark-scale", float64(m.Scale))
+		q.number("mark-percent", m.Percent)
 		if m.Fit != resize.Clip {
 			q.text("mark-fit", wordOf(markFits, m.Fit))
 		}
@@ -351,6 +363,12 @@ func writeMark(q *query, p *Params) {
 		}
 		q.number("mark-alpha", float64(m.Alpha))
 		q.whole("mark-pad", m.Pad)
+		if m.PadY != nil {
+			if m.Pad == nil {
+				q.text("mark-pad", strconv.Itoa(defaultMarkPad))
+			}
+			q.more(strconv.Itoa(*m.PadY))
+		}
 		q.whole("mark-x", m.X)
 		q.whole("mark-y", m.Y)
 		q.number("mark-if-min-width", float64(m.MinWidth))
@@ -376,6 +394,12 @@ func canonicalMarks(marks []resize.Mark) []resize.Mark {
 		}
 		if m.Pad != nil && *m.Pad == defaultMarkPad {
 			m.Pad = nil
+		}
+		if m.PadY != nil && (m.Pad == nil && *m.PadY == defaultMarkPad || m.Pad != nil && *m.PadY == *m.Pad) {
+			m.PadY = nil
+		}
+		if m.Percent != 0 {
+			m.Width, m.Height, m.Scale = 0, 0, 0
 		}
 		if m.Scale != 0 {
 			m.Width, m.Height = 0, 0

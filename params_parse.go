@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"image/color"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -19,6 +20,18 @@ type ParamError struct {
 	Param  string // the parameter as the URL spells it, or "path"
 	Value  string // its value, decoded
 	Reason string // what is wrong with it, and what would be right
+
+	// Status is that of the answer: 403 where the URL names what is not to be had here, or asks for what the settings do not allow.
+	// Zero means 400.
+	Status int
+}
+
+// paramStatus is the status of an answer to a URL that a dialect refuses.
+func paramStatus(err error) int {
+	if e, ok := errors.AsType[*ParamError](err); ok && e.Status != 0 {
+		return e.Status
+	}
+	return http.StatusBadRequest
 }
 
 // Error returns one line, such as
@@ -81,7 +94,7 @@ func parseQuery(rawQuery string, strict bool, image func(string) (Image, string)
 			if slices.Contains(p.refused, arg.value) {
 				problem = arg.value + " is not supported"
 			}
-			return Request{}, &ParamError{arg.name, arg.value, problem + ": " + p.name + " takes " + p.takes}
+			return Request{}, &ParamError{Param: arg.name, Value: arg.value, Reason: problem + ": " + p.name + " takes " + p.takes}
 		}
 	}
 	if name, problem := r.finish(); problem != "" {
@@ -100,10 +113,10 @@ func parseQuery(rawQuery string, strict bool, image func(string) (Image, string)
 func wrong(args []argument, name, problem string) error {
 	for _, arg := range args {
 		if params[arg.param].name == name {
-			return &ParamError{arg.name, arg.value, problem}
+			return &ParamError{Param: arg.name, Value: arg.value, Reason: problem}
 		}
 	}
-	return &ParamError{name, "", problem}
+	return &ParamError{Param: name, Reason: problem}
 }
 
 // splitQuery takes a query apart, and decodes it. The arguments are in the order of params.
@@ -130,13 +143,15 @@ func splitQuery(rawQuery string, strict bool) (args []argument, err error) {
 			}
 			if !known {
 				if strict {
-					return nil, &ParamError{name, value, "unknown parameter"}
+					return nil, &ParamError{Param: name, Value: value, Reason: "unknown parameter"}
 				}
 				continue
 			}
 		}
 		p := &params[id]
-		fail := func(reason string) ([]argument, error) { return nil, &ParamError{name, value, reason} }
+		fail := func(reason string) ([]argument, error) {
+			return nil, &ParamError{Param: name, Value: value, Reason: reason}
+		}
 		if strings.ContainsAny(value, "%+") {
 			decoded, err := url.QueryUnescape(value)
 			if err != nil {
@@ -186,6 +201,8 @@ type reader struct {
 	noDuotone             bool
 
 	fill           fillKind
+	fillX, fillY   resize.Align
+	fillBlur       *float64
 	fillColor      *color.NRGBA
 	gradient       resize.Gradient
 	linear, radial [2]color.NRGBA
@@ -373,7 +390,7 @@ func tooLarge(plan *resize.Plan) (name, problem string) {
 	if plan.Width > 1 && w > maxSide || plan.Height > 1 && h > maxSide {
 		return "dpr", "w or h times dpr is more than 8192 pixels"
 	}
-	if plan.Aspect != 0 && (plan.Width > 1 && w/plan.Aspect > maxSide || plan.Height > 1 && h*plan.Aspect > maxSide) {
+	if plan.Aspect != 0 && (plan.Width > 1 && w/plan.Aspect > maxSide || plan.Height > 1 && h*max(plan.Aspect, plan.AspectMax) > maxSide) {
 		return "ar", "the side that follows from it is more than 8192 pixels"
 	}
 	return "", ""

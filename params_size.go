@@ -35,7 +35,7 @@ var paramsOfSize = []param{
 		write: func(q *query, p *Params) { q.number("dpr", p.Plan.DPR) },
 	},
 	{
-		name: "fit", aliases: []string{"f"}, takes: "clip, crop, facearea, fill, fillmax, max, min, scale or clamp",
+		name: "fit", aliases: []string{"f"}, takes: "clip, crop, facearea, fill, fillmax, max, min, scale, clamp, outside or cropfill",
 		read: func(r *reader, v string) string {
 			return readWord(fitWords, v, &r.params.Plan.Fit)
 		},
@@ -46,12 +46,32 @@ var paramsOfSize = []param{
 		},
 	},
 	{
-		name: "ar", takes: "width:height, such as 16:9, or their quotient, between 1:8192 and 8192:1",
-		read: func(r *reader, v string) (problem string) {
-			r.params.Plan.Aspect, problem = parseRatio(v)
+		name: "enlarge", takes: "true or false",
+		read: func(r *reader, v string) string {
+			enlarge, problem := parseBool(v)
+			r.params.Plan.NoEnlarge = !enlarge
 			return problem
 		},
-		write: func(q *query, p *Params) { q.number("ar", p.Plan.Aspect) },
+		write: func(q *query, p *Params) {
+			if p.Plan.NoEnlarge {
+				q.text("enlarge", "false")
+			}
+		},
+	},
+	{
+		name: "ar", takes: "width:height, such as 16:9, or their quotient, between 1:8192 and 8192:1, or the least and the most of that",
+		read: func(r *reader, v string) (problem string) {
+			p := &r.params.Plan
+			p.Aspect, p.AspectMax, problem = parseRatios(v)
+			return problem
+		},
+		write: func(q *query, p *Params) {
+			q.number("ar", p.Plan.Aspect)
+			if p.Plan.AspectMax != 0 {
+				q.more("")
+				q.digits(p.Plan.AspectMax)
+			}
+		},
 	},
 	integer("min-w", []string{"min-width"}, 1, maxSide, " pixels", func(p *resize.Plan) *int { return &p.MinWidth }),
 	integer("min-h", []string{"min-height"}, 1, maxSide, " pixels", func(p *resize.Plan) *int { return &p.MinHeight }),
@@ -65,18 +85,19 @@ var paramsOfSize = []param{
 		},
 		write: func(q *query, p *Params) { q.crop("crop", p.Plan.Crop) },
 	},
-	part("fp-x", nil, "a number from 0 (left) to 1 (right)", func(r *reader, v string) (problem string) {
-		r.focal.X, problem = parseRange(v, 1)
-		return problem
+	part("fp-unit", nil, "px", func(r *reader, v string) string {
+		r.params.Plan.FocalPixels = true
+		return only(v, "px")
 	}),
+	part("fp-x", nil, "a number from 0 (left) to 1 (right)", func(r *reader, v string) string { return r.focus(v, &r.focal.X) }),
 	{
 		name: "fp-y", takes: "a number from 0 (top) to 1 (bottom)",
-		read: func(r *reader, v string) (problem string) {
-			r.focal.Y, problem = parseRange(v, 1)
-			return problem
-		},
+		read: func(r *reader, v string) string { return r.focus(v, &r.focal.Y) },
 		write: func(q *query, p *Params) {
 			if f := p.Plan.Focal; f != nil {
+				if p.Plan.FocalPixels {
+					q.text("fp-unit", "px")
+				}
 				q.text("fp-x", "")
 				q.digits(f.X)
 				q.text("fp-y", "")
@@ -87,7 +108,7 @@ var paramsOfSize = []param{
 	number("fp-z", nil, 1, 100, "", func(p *resize.Plan) *float64 { return &p.Zoom }),
 	boolean("fp-debug", nil, func(p *resize.Plan) *bool { return &p.Crosshairs }),
 	{
-		name: "rect", takes: "x,y,w,h in pixels or fractions; x may be left, center or right, y top, middle or bottom, w and h full",
+		name: "rect", takes: "x,y,w,h in pixels or fractions, of which 1px is a pixel; x may be left, center or right, y top, middle or bottom, w and h full",
 		read: func(r *reader, v string) (problem string) {
 			r.params.Plan.Rect, problem = parseRect(v)
 			return problem
@@ -95,13 +116,13 @@ var paramsOfSize = []param{
 		write: func(q *query, p *Params) {
 			if r := p.Plan.Rect; r != nil {
 				q.text("rect", "")
-				q.place(r.X, r.XAlign, xWords)
+				q.place(r.X, r.XAlign, r.Pixels, xWords)
 				q.more("")
-				q.place(r.Y, r.YAlign, yWords)
+				q.place(r.Y, r.YAlign, r.Pixels, yWords)
 				q.more("")
-				q.digits(r.W)
+				q.extent(r.W, r.Pixels)
 				q.more("")
-				q.digits(r.H)
+				q.extent(r.H, r.Pixels)
 			}
 		},
 	},
@@ -188,12 +209,50 @@ func canonicalBounds(plan *resize.Plan) {
 	}
 }
 
+// focus reads a coordinate of the focal point: pixels where fp-unit, which is read before it, says so.
+func (r *reader) focus(v string, to *float64) (problem string) {
+	most := 1.
+	if r.params.Plan.FocalPixels {
+		most = maxSourceSide
+	}
+	*to, problem = parseRange(v, most)
+	return problem
+}
+
+// canonicalEnlarge leaves NoEnlarge to fits that say it by themselves, and to those that enlarge nothing.
+func canonicalEnlarge(plan *resize.Plan) {
+	if !plan.NoEnlarge {
+		return
+	}
+	bounded := plan.MinWidth != 0 || plan.MinHeight != 0 || plan.MaxWidth != 0 || plan.MaxHeight != 0
+	switch {
+	case plan.Fit == resize.Scale, plan.Fit == resize.Outside, plan.Fit == resize.Clamp:
+		return
+	case plan.Fit == resize.Cover:
+		if plan.Aspect != 0 && plan.Width == 0 && plan.Height == 0 {
+			break // the largest that there is
+		}
+		if plan.Aspect != 0 || bounded {
+			return
+		}
+		plan.Fit = resize.Min
+	case plan.Fit == resize.Clip && (plan.Width != 0 || plan.Height != 0):
+		plan.Fit = resize.Max
+	case plan.Fit == resize.Fill:
+		plan.Fit = resize.FillMax
+	}
+	plan.NoEnlarge = false
+}
+
 // canonicalFocal leaves out what crop=focalpoint is not there to look at.
 func canonicalFocal(plan *resize.Plan) {
 	if !slices.Contains(plan.Crop, resize.FocalPoint) {
 		plan.Focal, plan.Zoom, plan.Crosshairs = nil, 0, false
 	}
-	if f := plan.Focal; f != nil && *f == (resize.Point{X: .5, Y: .5}) {
+	if plan.Focal == nil {
+		plan.FocalPixels = false
+	}
+	if f := plan.Focal; f != nil && !plan.FocalPixels && *f == (resize.Point{X: .5, Y: .5}) {
 		plan.Focal = nil
 	}
 	if plan.Zoom == 1 {

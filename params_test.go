@@ -88,7 +88,36 @@ var canonicalTests = []struct{ query, want string }{
 	{"w=9&h=9&fit=crop&fp-x=0.25", "w=9&h=9&fit=crop"},
 	{"fp-x=0.25&fp-y=1", ""},
 
+	{"w=9&h=9&fit=cropfill&crop=top", "w=9&h=9&fit=cropfill&crop=top"},
+	{"w=9&h=9&fit=outside&crop=top", "w=9&h=9&fit=outside"},
+	{"w=9&fit=cropfill", "w=9&fit=max"},
+	{"w=9&fit=outside", "w=9"},
+	{"w=9&h=9&fit=crop&crop=focalpoint&fp-unit=px&fp-x=433&fp-y=1", "w=9&h=9&fit=crop&crop=focalpoint&fp-unit=px&fp-x=433&fp-y=1"},
+	{"fp-unit=px", ""},
+
+	// What is never enlarged. Most fits have a word for it.
+	{"w=9&enlarge=false", "w=9&fit=max"},
+	{"w=9&h=9&enlarge=false", "w=9&h=9&fit=max"},
+	{"w=9&h=9&fit=crop&enlarge=false&crop=top", "w=9&h=9&fit=min&crop=top"},
+	{"w=9&h=9&fit=crop&min-w=20&enlarge=false", "w=9&h=9&fit=crop&enlarge=false&min-w=20"},
+	{"w=9&h=9&fit=fill&enlarge=false", "w=9&h=9&fit=fillmax"},
+	{"w=9&h=9&fit=max&enlarge=false", "w=9&h=9&fit=max"},
+	{"w=9&h=9&fit=scale&enlarge=false", "w=9&h=9&fit=scale&enlarge=false"},
+	{"w=9&fit=crop&ar=1&enlarge=false", "w=9&fit=crop&enlarge=false&ar=1"},
+	{"fit=crop&ar=1&enlarge=false", "fit=crop&ar=1"},
+	{"enlarge=false", ""},
+	{"w=9&enlarge=true", "w=9"},
+
+	// A range of aspect ratios.
+	{"fit=crop&ar=1,2", "fit=crop&ar=1,2"},
+	{"fit=crop&ar=16:9,4:3", "fit=crop&ar=1.3333333333333333,1.7777777777777777"},
+	{"fit=crop&ar=2,2", "fit=crop&ar=2"},
+	{"ar=1,2&w=9&h=9&fit=crop", "w=9&h=9&fit=crop"},
+
 	// The part of the source.
+	{"rect=1px,2,30,40", "rect=1px,2,30,40"},
+	{"rect=0,0,1px,full", "rect=0,0,1px,full"},
+	{"rect=right,1px,30,40", "rect=right,1px,30,40"},
 	{"rect=10,20,300,200", "rect=10,20,300,200"},
 	{"rect=left,top,300,200", "rect=0,0,300,200"},
 	{"rect=center,middle,.5,.5", "rect=center,middle,0.5,0.5"},
@@ -129,6 +158,19 @@ var canonicalTests = []struct{ query, want string }{
 	{"fm=png8", "fm=png&colorquant=256"},
 	{"fm=png8&colorquant=16", "fm=png&colorquant=16"},
 	{"fm=pjpg", "fm=jpg&jpg-progressive=true"},
+	{"fm=webp,jpg", "fm=webp,jpg"},
+	{"fm=avif,webp,jpg&q=75", "fm=avif,webp,jpg"},
+	{"fm=webp,avif,webp,png32", "fm=webp,avif,png32"},
+	{"fm=webp,avif,webp", "fm=webp,avif,webp"},
+	{"fm=avif,webp,webp", "fm=avif,webp"},
+	{"fm=webp,webp", "fm=webp"},
+	{"fm=webp,jpg&auto=format", "fm=jpg&auto=format"},
+	{"fm=webp,jpg&auto=compress", "auto=compress"},
+	{"w=9&h=9&fit=fill&fill-align=top,center", "w=9&h=9&fit=fill"},
+	{"w=9&h=9&fit=fill&fill=solid&fill-align=top,center", "w=9&h=9&fit=fill&fill=solid&fill-align=top"},
+	{"mark=/p/l.png&mark-pad=5,9", "mark=/p/l.png&mark-pad=5,9"},
+	{"mark=/p/l.png&mark-pad=9,9", "mark=/p/l.png&mark-pad=9"},
+	{"mark=/p/l.png&mark-percent=76&mark-w=9", "mark=/p/l.png&mark-percent=76"},
 	{"fm=pjpg&jpg-progressive=false", "fm=jpg"},
 	{"fm=webp&lossless=1&chromasub=444&dpi=300", "fm=webp&lossless=true"},
 	{"fm=jpg&lossless=true&chromasub=422&dpi=300&jpeg-progressive=true", "fm=jpg&chromasub=422&jpg-progressive=true&dpi=300"},
@@ -354,6 +396,8 @@ func TestEveryFieldOfThePlanHasAParameter(t *testing.T) {
 		"FaceBlur": "face-blur=9", "FacePixelate": "face-pixel=9", "Adjust": "bri=9", "Stylize": "blur=9",
 		"Fill": "w=9&h=9&fit=fill&fill=blur", "Pad": "pad=9", "Border": "border=9,000", "Mask": "mask=ellipse",
 		"Grid": "transparency=grid", "Color": "cs=strip", "Animation": "fps=9", "Encoding": "dpi=9", "Blend": "blend=000", "Text": "txt=a",
+		"NoEnlarge": "w=9&h=9&fit=scale&enlarge=false", "AspectMax": "fit=crop&ar=1,2",
+		"FocalPixels": "w=2&h=2&fit=crop&crop=focalpoint&fp-unit=px&fp-x=9",
 	}
 	plan := reflect.TypeFor[resize.Plan]()
 	for i := range plan.NumField() {
@@ -395,13 +439,13 @@ func TestBadParametersAreNamed(t *testing.T) {
 		{"dpr=0", "dpr=0: zero: dpr takes a number above 0, at most 5"},
 		{"dpr=6", "dpr=6: too large: dpr takes a number above 0, at most 5"},
 		{"w=4000&dpr=3", "dpr=3: w or h times dpr is more than 8192 pixels"},
-		{"fit=cover", "fit=cover: unknown value: fit takes clip, crop, facearea, fill, fillmax, max, min, scale or clamp"},
-		{"fit=FACEAREA", "fit=FACEAREA: unknown value: fit takes clip, crop, facearea, fill, fillmax, max, min, scale or clamp"},
+		{"fit=cover", "fit=cover: unknown value: fit takes clip, crop, facearea, fill, fillmax, max, min, scale, clamp, outside or cropfill"},
+		{"fit=FACEAREA", "fit=FACEAREA: unknown value: fit takes clip, crop, facearea, fill, fillmax, max, min, scale, clamp, outside or cropfill"},
 		{"crop=top,,left", "crop=top,,left: unknown value: crop takes a list of top, bottom, left, right, center, focalpoint, entropy, edges and faces"},
 		{"crop=face,top", "crop=face,top: unknown value: crop takes a list of top, bottom, left, right, center, focalpoint, entropy, edges and faces"},
-		{"ar=16:0", "ar=16:0: out of range: ar takes width:height, such as 16:9, or their quotient, between 1:8192 and 8192:1"},
-		{"ar=0:0", "ar=0:0: out of range: ar takes width:height, such as 16:9, or their quotient, between 1:8192 and 8192:1"},
-		{"ar=16:9:4", "ar=16:9:4: not a number: ar takes width:height, such as 16:9, or their quotient, between 1:8192 and 8192:1"},
+		{"ar=16:0", "ar=16:0: out of range: ar takes width:height, such as 16:9, or their quotient, between 1:8192 and 8192:1, or the least and the most of that"},
+		{"ar=0:0", "ar=0:0: out of range: ar takes width:height, such as 16:9, or their quotient, between 1:8192 and 8192:1, or the least and the most of that"},
+		{"ar=16:9:4", "ar=16:9:4: not a number: ar takes width:height, such as 16:9, or their quotient, between 1:8192 and 8192:1, or the least and the most of that"},
 		{"ar=1:10&w=1000&fit=crop", "ar=1:10: the side that follows from it is more than 8192 pixels"},
 		{"fp-x=1.5", "fp-x=1.5: too large: fp-x takes a number from 0 (left) to 1 (right)"},
 		{"rot=abc", "rot=abc: not a number: rot takes degrees counter-clockwise, 0 to 359"},
@@ -409,8 +453,8 @@ func TestBadParametersAreNamed(t *testing.T) {
 		{"flip=x", "flip=x: unknown value: flip takes h, v or hv"},
 		{"bg=12345", "bg=12345: not a colour: bg takes a hexadecimal RGB, ARGB, RRGGBB or AARRGGBB without #, or a CSS colour name"},
 		{"bg=%23fff", "bg=#fff: not a colour: bg takes a hexadecimal RGB, ARGB, RRGGBB or AARRGGBB without #, or a CSS colour name"},
-		{"fm=tiff", "fm=tiff: unknown value: fm takes jpg, pjpg, png, png8, png32, gif, webp, avif, json or blurhash"},
-		{"fm=mp4", "fm=mp4: mp4 is not supported: fm takes jpg, pjpg, png, png8, png32, gif, webp, avif, json or blurhash"},
+		{"fm=tiff", "fm=tiff: unknown value: fm takes jpg, pjpg, png, png8, png32, gif, webp, avif, json or blurhash; or avif, webp or both, in order of preference, and one of those"},
+		{"fm=mp4", "fm=mp4: mp4 is not supported: fm takes jpg, pjpg, png, png8, png32, gif, webp, avif, json or blurhash; or avif, webp or both, in order of preference, and one of those"},
 		{"q=101", "q=101: too large: q takes 0 to 100"},
 		{"auto=format,enhanced", "auto=format,enhanced: unknown value: auto takes a list of format, compress, enhance, redeye and true"},
 		{"bg-remove=true", "bg-remove=true: generative pictures are not made here: bg-remove takes no value"},
@@ -433,7 +477,7 @@ func TestBadParametersAreNamed(t *testing.T) {
 		{"mark=~text%3Fw=9", "mark=~text?w=9: ~text has no txt: mark takes the path of an image here, /SOURCE/PATH, such as /photos/logo.png, with parameters of its own if need be"},
 		{"mark=/p/%252e%252e/l.png", "mark=/p/%2e%2e/l.png: the path has the segment \"..\": mark takes the path of an image here, /SOURCE/PATH, such as /photos/logo.png, with parameters of its own if need be"},
 		{"mark-align=left,right", "mark-align=left,right: two places along one axis: mark-align takes at most one of left, center and right and one of top, middle and bottom"},
-		{"mark-pad=-1", "mark-pad=-1: negative: mark-pad takes 0 to 8192 pixels"},
+		{"mark-pad=-1", "mark-pad=-1: negative: mark-pad takes 0 to 8192 pixels, or two such for the sides and for top and bottom"},
 		{"vh=%00", "vh=�: a control character: vh takes up to 256 bytes of text"},
 		{"vh=%ff", "vh=�: not UTF-8: vh takes up to 256 bytes of text"},
 		{"vh=" + strings.Repeat("v", 257), "vh=" + strings.Repeat("v", 100) + "…: too long: vh takes up to 256 bytes of text"},
@@ -594,6 +638,35 @@ func TestNegotiationWithAVIF(t *testing.T) {
 	}
 }
 
+func TestNegotiationOfLists(t *testing.T) {
+	const both, webp, none = "image/avif,image/webp,*/*", "image/webp", "*/*"
+	for _, tt := range []struct {
+		query, accept string
+		avif          bool
+		want          resize.Format
+		varies        bool
+	}{
+		{"fm=avif,webp,jpg", both, true, resize.AVIF, true},
+		{"fm=avif,webp,jpg", both, false, resize.WebP, true},
+		{"fm=avif,webp,jpg", webp, true, resize.WebP, true},
+		{"fm=avif,webp,jpg", none, true, resize.JPEG, true},
+		{"fm=webp,avif,jpg", both, true, resize.WebP, true},
+		{"fm=avif,jpg", both, false, resize.JPEG, false},
+		{"fm=avif,webp", none, true, resize.WebP, true},
+		{"fm=avif,webp", none, false, resize.WebP, false},
+		{"fm=webp,avif,webp", "image/avif", true, resize.AVIF, true},
+		{"fm=webp", none, true, resize.WebP, false},
+	} {
+		p, _, err := ParseParams(tt.query, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if plan, varies := p.negotiate(tt.accept, tt.avif); plan.Format != tt.want || varies != tt.varies {
+			t.Errorf("%s for %s with AVIF %t is %s, %t, want %s, %t", tt.query, tt.accept, tt.avif, plan.Format, varies, tt.want, tt.varies)
+		}
+	}
+}
+
 func TestAcceptNamesTheType(t *testing.T) {
 	tests := []struct {
 		accept string
@@ -701,7 +774,7 @@ func TestRequests(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := ParseRequest(u, true)
-	want := Request{Image: Image{"photos", "/my cat.jpg", "3"}, Params: Params{Plan: resize.Plan{Width: 500}}}
+	want := Request{Image: Image{Source: "photos", Path: "/my cat.jpg", Version: "3"}, Params: Params{Plan: resize.Plan{Width: 500}}}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v, want %+v", got, err, want)
 	}
@@ -1009,7 +1082,7 @@ func FuzzParseParams(f *testing.F) {
 		}
 		for _, accept := range []string{acceptChrome, acceptOld} {
 			plan, varies := p.Negotiate(accept)
-			if plan.Quality < 0 || plan.Quality > 100 || varies != (p.AutoFormat && p.Plan.Format != resize.WebP) { // AVIF is not linked in here
+			if plan.Quality < 0 || plan.Quality > 100 || varies != (p.AutoFormat && p.Plan.Format != resize.WebP || slices.Contains(p.Prefer, resize.WebP) && p.Plan.Format != resize.WebP) { // AVIF is not linked in here
 				t.Fatalf("%q negotiates %+v", key, plan)
 			}
 		}
@@ -1039,22 +1112,26 @@ func checkParams(t *testing.T, p Params) {
 	if plan.Aspect != 0 {
 		within("Aspect", plan.Aspect, 1./maxSide, maxSide)
 	}
-	if plan.Fit > resize.FaceArea || plan.Flip > resize.Both {
+	if plan.Fit > resize.CoverFill || plan.Flip > resize.Both {
 		t.Fatalf("Fit %d, Flip %d", plan.Fit, plan.Flip)
 	}
 	if len(plan.Crop) > int(resize.Faces) {
 		t.Fatalf("Crop %v", plan.Crop)
 	}
 	if f := plan.Focal; f != nil {
-		within("Focal.X", f.X, 0, 1)
-		within("Focal.Y", f.Y, 0, 1)
+		most := 1.
+		if plan.FocalPixels {
+			most = maxSourceSide
+		}
+		within("Focal.X", f.X, 0, most)
+		within("Focal.Y", f.Y, 0, most)
 	}
 	if r := plan.Rect; r != nil {
 		length("Rect.X", r.X, maxSourceSide)
 		length("Rect.Y", r.Y, maxSourceSide)
 		length("Rect.W", r.W, maxSourceSide)
 		length("Rect.H", r.H, maxSourceSide)
-		if r.W == 0 || r.H == 0 || r.XAlign > resize.Far || r.YAlign > resize.Far {
+		if (r.W == 0 || r.H == 0) && !r.Pixels || r.XAlign > resize.Far || r.YAlign > resize.Far {
 			t.Fatalf("Rect %+v", *r)
 		}
 	}

@@ -32,7 +32,7 @@ var (
 	fitWords = []word[resize.Fit]{
 		{"clip", resize.Clip}, {"crop", resize.Cover}, {"max", resize.Max}, {"min", resize.Min},
 		{"fill", resize.Fill}, {"fillmax", resize.FillMax}, {"scale", resize.Scale}, {"clamp", resize.Clamp},
-		{"facearea", resize.FaceArea},
+		{"facearea", resize.FaceArea}, {"outside", resize.Outside}, {"cropfill", resize.CoverFill},
 	}
 	cropWords = []word[resize.Crop]{
 		{"top", resize.Top}, {"bottom", resize.Bottom}, {"left", resize.Left}, {"right", resize.Right},
@@ -150,6 +150,14 @@ func parseRect(value string) (rect *resize.Rect, problem string) {
 		return nil, "fewer than four values"
 	}
 	var r resize.Rect
+	for i := range field {
+		if field[i] == "1px" {
+			r.Pixels, field[i] = true, "1"
+		}
+	}
+	if r.Pixels {
+		return pixelRect(field)
+	}
 	if r.X, r.XAlign, problem = parsePlace(field[0], xWords); problem != "" {
 		return nil, "x: " + problem
 	}
@@ -161,6 +169,30 @@ func parseRect(value string) (rect *resize.Rect, problem string) {
 	}
 	if r.H, problem = parseExtent(field[3]); problem != "" {
 		return nil, "h: " + problem
+	}
+	return &r, ""
+}
+
+// pixelRect reads a rectangle all of whose numbers are pixels.
+func pixelRect(field [4]string) (*resize.Rect, string) {
+	r := resize.Rect{Pixels: true}
+	x, okX := valueOf(xWords, field[0])
+	y, okY := valueOf(yWords, field[1])
+	r.XAlign, r.YAlign = x, y
+	for i, to := range []*float64{&r.X, &r.Y, &r.W, &r.H} {
+		if i == 0 && okX || i == 1 && okY || i > 1 && field[i] == "full" {
+			continue
+		}
+		v, problem := parseWhole(field[i], 0, maxSourceSide)
+		switch {
+		case problem != "":
+			return nil, problem
+		case v == 0 && i > 1:
+			return nil, "zero"
+		case strings.HasPrefix(strings.TrimLeft(field[i], "0"), "."):
+			return nil, "a fraction beside pixels"
+		}
+		*to = float64(v)
 	}
 	return &r, ""
 }
@@ -277,6 +309,18 @@ func wordList[T comparable](words []word[T]) string {
 		list[i] = w.text
 	}
 	return strings.Join(list[:len(list)-1], ", ") + " or " + list[len(list)-1]
+}
+
+// parseRatios reads one ratio, or the least and the most.
+func parseRatios(s string) (least, most float64, problem string) {
+	a, b, ranged := strings.Cut(s, ",")
+	if least, problem = parseRatio(a); problem != "" || !ranged {
+		return least, 0, problem
+	}
+	if most, problem = parseRatio(b); problem == "" && most < least {
+		least, most = most, least
+	}
+	return least, most, problem
 }
 
 // parseRatio reads W:H or a number.

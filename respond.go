@@ -79,7 +79,7 @@ func (p *picture) matches(ifNoneMatch []string) bool {
 // came from.
 func (h *Handler) setFreshness(header http.Header, p *picture) {
 	first := p.inputs[0].now
-	if len(p.inputs) > 1 || first.How != cache.Hit || p.made || p.atMost > 0 || !p.req.Expires.IsZero() || !first.Alive() {
+	if len(p.inputs) > 1 || first.How != cache.Hit || p.made || p.atMost > 0 || !p.req.Expires.IsZero() || p.req.MaxAge > 0 || !first.Alive() {
 		h.freshnessOf(p, time.Now()).set(header)
 		return
 	}
@@ -134,10 +134,11 @@ func (h *Handler) freshnessOf(p *picture, now time.Time) *freshness {
 		left = until.Sub(now)
 		lifetime = age + left
 	}
-
-	if p.atMost > 0 && p.atMost < left {
-		left = p.atMost
-		lifetime = age + left
+	for _, most := range []time.Duration{p.req.MaxAge, p.atMost} {
+		if most > 0 && most < left {
+			left = most
+			lifetime = age + left
+		}
 	}
 
 	seconds := func(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }

@@ -28,15 +28,32 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 )
 
 // A Name is what an image is called: where it comes from, its path there, and which version of it is
-// meant. Version is the cache-busting word of a URL, empty for the image itself.
+// meant. Version is the cache-busting word of a URL, empty for the image itself, and where the origin is asked with a query
+// that too: see [Version].
 type Name struct {
 	Source  string
 	Image   string // with a leading slash
 	Version string
+}
+
+// Version makes one version of a cache-busting word and the raw query that the origin is to be asked with. Both may be empty. Neither
+// may have a line break, which is what stands between them.
+func Version(word, query string) string {
+	if query == "" {
+		return word
+	}
+	return word + "\n" + query
+}
+
+// cutVersion undoes Version.
+func cutVersion(version string) (word, query string) {
+	word, query, _ = strings.Cut(version, "\n")
+	return word, query
 }
 
 // A Digest is the SHA-256 of some bytes.

@@ -89,8 +89,8 @@ type TransportOptions struct {
 // maxBehind bounds refreshes behind. Who finds no room tries again with the next request.
 const maxBehind = 64
 
-// NewTransport returns a cache in front of next. Requests that next gets name an image by URL.Path alone;
-// the scheme and the host mean nothing.
+// NewTransport returns a cache in front of next. Requests that next gets name an image by URL.Path, and URL.RawQuery where its
+// [Version] has a query; the scheme and the host mean nothing.
 func NewTransport(store Store, next http.RoundTripper, o *TransportOptions) *Transport {
 	if o == nil {
 		o = new(TransportOptions)
@@ -385,7 +385,8 @@ func (t *Transport) ask(ctx context.Context, lease Lease, old *Entry) (*Result, 
 	if err != nil {
 		return nil, err
 	}
-	req.URL.Path = lease.name.Image
+	word, query := cutVersion(lease.name.Version)
+	req.URL.Path, req.URL.RawQuery = lease.name.Image, query
 	conditional := old != nil && old.OK() && setValidators(req.Header, old.Header)
 	room, kept := t.room(lease.name.Image), false
 	defer func() {
@@ -398,7 +399,7 @@ func (t *Transport) ask(ctx context.Context, lease Lease, old *Entry) (*Result, 
 			return nil, err
 		}
 	}
-	if old != nil && old.stale != notExpired || (old == nil || !old.OK()) && (lease.noCache() || lease.name.Version != "") {
+	if old != nil && old.stale != notExpired || (old == nil || !old.OK()) && (lease.noCache() || word != "") {
 		// A failure or a 404 may be all that has been heard since the purge, so that does not count as the
 		// first fetch.
 		req.Header.Set("Cache-Control", "no-cache")

@@ -292,6 +292,7 @@ func (h *HTTP) RoundTrip(req *http.Request) (*http.Response, error) {
 // exchange sends requests until there is a response to return.
 func (h *HTTP) exchange(ctx context.Context, req *http.Request) (*http.Response, error) {
 	u := h.join(req.URL.Path)
+	u.RawQuery = req.URL.RawQuery
 	trusted := true // u is where the credentials belong, as was every URL before it
 	redirects, retries := h.opts.MaxRedirects, h.opts.Retries
 	delay := firstBackoff

@@ -253,7 +253,7 @@ func TestRequestAsSent(t *testing.T) {
 	if fmt.Sprint(before) != fmt.Sprint(req.Header) || req.URL.RawQuery != "w=100" {
 		t.Error("the request was changed")
 	}
-	if got.RequestURI != "/a%20b.jpg" || got.Host != "vhost.example" || got.Method != "GET" {
+	if got.RequestURI != "/a%20b.jpg?w=100" || got.Host != "vhost.example" || got.Method != "GET" {
 		t.Errorf("got %s %s of %s", got.Method, got.RequestURI, got.Host)
 	}
 	want := http.Header{

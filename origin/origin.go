@@ -16,8 +16,8 @@
 // # The request
 //
 // A request is source-relative: URL.Path is the image's decoded path ("/cat.jpg", "/a b/c.jpg"), with a
-// leading slash and no empty, "." or ".." segment. Scheme, host, query and fragment are placeholders and
-// ignored. The method is GET or HEAD. A request that breaks these rules is an error, never a guess.
+// leading slash and no empty, "." or ".." segment. URL.RawQuery is seldom there: an origin that is asked over HTTP passes it
+// on, and others ignore it. Scheme, host and fragment are placeholders and ignored. The method is GET or HEAD. A request that breaks these rules is an error, never a guess.
 //
 // Conditions (If-None-Match, If-Modified-Since) and directives (Cache-Control) have their usual meaning.
 // Range and If-Range are not passed on: an original comes whole, or not at all.

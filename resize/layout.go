@@ -80,7 +80,7 @@ func (p Plan) fit(s sight) (layout, error) {
 		var found bool
 		l.x, l.y, found = p.faceArea(s, x, y, p.box(p.Width, x.size), p.box(p.Height, y.size))
 		x, y = l.x, l.y
-		p.Fit, p.Aspect, p.Crop = Cover, 0, nil
+		p.Fit, p.Aspect, p.AspectMax, p.NoEnlarge, p.Crop = Cover, 0, 0, false, nil
 		if !found && p.Fill != nil {
 			p.Fit = Fill
 		}
@@ -96,16 +96,20 @@ func (p Plan) fit(s sight) (layout, error) {
 		bh = math.Max(1, bh-float64(pad.Top+pad.Bottom))
 	}
 
+	aspect := p.Aspect
+	if p.AspectMax > 0 {
+		aspect = math.Min(math.Max(sw/sh, p.Aspect), p.AspectMax)
+	}
 	switch {
-	case p.Fit == Cover && p.Aspect > 0 && (bw == 0 || bh == 0):
+	case p.Fit == Cover && aspect > 0 && (bw == 0 || bh == 0):
 		switch {
 		case bw > 0:
-			bh = atLeast1(bw / p.Aspect)
+			bh = atLeast1(bw / aspect)
 		case bh > 0:
-			bw = atLeast1(bh * p.Aspect)
+			bw = atLeast1(bh * aspect)
 		default: // the largest that the source holds
-			bw = math.Min(sw, sh*p.Aspect)
-			bw, bh = atLeast1(bw), atLeast1(bw/p.Aspect)
+			bw = math.Min(sw, sh*aspect)
+			bw, bh = atLeast1(bw), atLeast1(bw/aspect)
 		}
 	case bw == 0 && bh == 0:
 		bw, bh = sw, sh
@@ -118,7 +122,7 @@ func (p Plan) fit(s sight) (layout, error) {
 		if bw == 0 {
 			f = bh / sh
 		}
-		if f > 1 && (p.Fit == Max || p.Fit == Min || p.Fit == FillMax) {
+		if f > 1 && (p.NoEnlarge || p.Fit == Max || p.Fit == Min || p.Fit == FillMax || p.Fit == CoverFill) {
 			f = 1
 		}
 		bw, bh = atLeast1(sw*f), atLeast1(sh*f)
@@ -131,17 +135,33 @@ func (p Plan) fit(s sight) (layout, error) {
 	}
 	l.frame = image.Pt(int(bw), int(bh))
 
+	fit := p.Fit
+	if fit == CoverFill {
+		if fit = FillMax; sw >= bw && sh >= bh {
+			fit = Cover
+		}
+	}
 	inside := math.Min(bw/sw, bh/sh)
-	switch p.Fit {
-	case Max, FillMax:
+	if p.NoEnlarge || fit == Max || fit == FillMax {
 		inside = math.Min(inside, 1)
-	case Min:
+	}
+	switch {
+	case fit == Min, fit == Cover && p.NoEnlarge:
 		// The box, made smaller if the source does not hold it.
 		f := math.Min(1, math.Min(sw/bw, sh/bh))
 		bw, bh = atLeast1(bw*f), atLeast1(bh*f)
 		l.frame = image.Pt(int(bw), int(bh))
+	case fit == Scale && p.NoEnlarge:
+		l.frame = image.Pt(int(math.Min(bw, sw)), int(math.Min(bh, sh)))
 	}
-	switch p.Fit {
+	switch fit {
+	case Outside:
+		f := math.Max(bw/sw, bh/sh)
+		if p.NoEnlarge {
+			f = math.Min(f, 1)
+		}
+		l.w, l.h = int(atLeast1(sw*f)), int(atLeast1(sh*f))
+		l.frame = image.Pt(l.w, l.h)
 	case Cover, Min:
 		l.w, l.h = l.frame.X, l.frame.Y
 		p.cut(&l, s, bw, bh)
@@ -149,11 +169,11 @@ func (p Plan) fit(s sight) (layout, error) {
 		l.w, l.h = l.frame.X, l.frame.Y
 	default:
 		l.w, l.h = int(atLeast1(sw*inside)), int(atLeast1(sh*inside))
-		if p.Fit == Clip || p.Fit == Max {
+		if fit == Clip || fit == Max {
 			l.frame = image.Pt(l.w, l.h)
 		}
 		l.at = image.Pt((l.frame.X-l.w)/2, (l.frame.Y-l.h)/2)
-		if f := p.Fill; f != nil && p.Fit != Clamp {
+		if f := p.Fill; f != nil && fit != Clamp {
 			l.at = image.Pt(f.X.of(l.frame.X-l.w, Middle), f.Y.of(l.frame.Y-l.h, Middle))
 		}
 	}
@@ -241,6 +261,9 @@ func (p Plan) cut(l *layout, s sight, bw, bh float64) {
 			if p.Focal != nil {
 				at = *p.Focal
 			}
+			if p.FocalPixels && p.Focal != nil {
+				at = Point{(at.X - l.fromX.at) / sw, (at.Y - l.fromY.at) / sh}
+			}
 			set(&fx, place(at.X, sw, l.x.size))
 			set(&fy, place(at.Y, sh, l.y.size))
 		case Faces:
@@ -279,17 +302,17 @@ func place(at, total, size float64) float64 {
 
 // spans works out a Rect of an upright original of w by h pixels.
 func (r Rect) spans(w, h int) (x, y span, err error) {
-	x, okX := rectSide(r.X, r.W, r.XAlign, w)
-	y, okY := rectSide(r.Y, r.H, r.YAlign, h)
+	x, okX := rectSide(r.X, r.W, r.XAlign, w, r.Pixels)
+	y, okY := rectSide(r.Y, r.H, r.YAlign, h, r.Pixels)
 	if !okX || !okY {
 		return x, y, fmt.Errorf("%w: the rectangle lies outside of the picture, which is %dx%d", ErrPlan, w, h)
 	}
 	return x, y, nil
 }
 
-func rectSide(at, size float64, align Align, n int) (span, bool) {
+func rectSide(at, size float64, align Align, n int, px bool) (span, bool) {
 	pixels := func(v float64) float64 {
-		if v <= 1 {
+		if v <= 1 && !px {
 			v *= float64(n)
 		}
 		return math.Round(v)
@@ -338,8 +361,11 @@ func (p Plan) check() error {
 	if p.Aspect != 0 {
 		c.within("Aspect", p.Aspect, 1e-4, 1e6)
 	}
+	if p.AspectMax != 0 {
+		c.within("AspectMax", p.AspectMax, math.Max(p.Aspect, 1e-4), 1e6)
+	}
 	c.within("Rotate", p.Rotate, 0, math.Nextafter(360, 0))
-	c.within("Fit", float64(p.Fit), 0, float64(FaceArea))
+	c.within("Fit", float64(p.Fit), 0, float64(CoverFill))
 	c.within("Orient", float64(p.Orient), 0, 8)
 	c.within("Flip", float64(p.Flip), 0, float64(Both))
 	c.within("Quality", float64(p.Quality), 0, 100)

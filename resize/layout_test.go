@@ -76,6 +76,19 @@ func TestLayout(t *testing.T) {
 		{"min keeps the box's aspect ratio", Plan{Width: 800, Height: 200, Fit: Min}, 300, 200, [2]int{300, 75}, [4]int{0, 0, 300, 75}, [4]float64{0, 62.5, 300, 75}},
 		{"min by width alone", Plan{Width: 400, Fit: Min}, 300, 200, [2]int{300, 200}, [4]int{0, 0, 300, 200}, [4]float64{0, 0, 300, 200}},
 
+		{"outside covers the box", Plan{Width: 100, Height: 100, Fit: Outside}, 300, 200, [2]int{150, 100}, [4]int{0, 0, 150, 100}, [4]float64{0, 0, 300, 200}},
+		{"outside enlarges", Plan{Width: 600, Height: 100, Fit: Outside}, 300, 200, [2]int{600, 400}, [4]int{0, 0, 600, 400}, [4]float64{0, 0, 300, 200}},
+		{"outside without enlarging", Plan{Width: 600, Height: 100, Fit: Outside, NoEnlarge: true}, 300, 200, [2]int{300, 200}, [4]int{0, 0, 300, 200}, [4]float64{0, 0, 300, 200}},
+		{"coverfill cuts what is large enough", Plan{Width: 100, Height: 100, Fit: CoverFill}, 300, 200, [2]int{100, 100}, [4]int{0, 0, 100, 100}, [4]float64{50, 0, 200, 200}},
+		{"coverfill pads what is not", Plan{Width: 200, Height: 300, Fit: CoverFill}, 300, 200, [2]int{200, 300}, [4]int{0, 83, 200, 133}, [4]float64{0, 0, 300, 200}},
+		{"scale without enlarging", Plan{Width: 600, Height: 100, Fit: Scale, NoEnlarge: true}, 300, 200, [2]int{300, 100}, [4]int{0, 0, 300, 100}, [4]float64{0, 0, 300, 200}},
+		{"aspect ratio without enlarging", Plan{Width: 600, Aspect: 2, Fit: Cover, NoEnlarge: true}, 300, 200, [2]int{300, 150}, [4]int{0, 0, 300, 150}, [4]float64{0, 25, 300, 150}},
+		{"aspect ratio in the range stays", Plan{Aspect: 1, AspectMax: 2, Fit: Cover}, 300, 200, [2]int{300, 200}, [4]int{0, 0, 300, 200}, [4]float64{0, 0, 300, 200}},
+		{"aspect ratio below the range", Plan{Aspect: 1.75, AspectMax: 2, Fit: Cover, Width: 175}, 300, 150 + 100, [2]int{175, 100}, [4]int{0, 0, 175, 100}, [4]float64{0, 39.285714285714285, 300, 171.42857142857142}},
+		{"aspect ratio above the range", Plan{Aspect: 0.5, AspectMax: 1, Fit: Cover}, 300, 200, [2]int{200, 200}, [4]int{0, 0, 200, 200}, [4]float64{50, 0, 200, 200}},
+		{"focal point in pixels", Plan{Width: 100, Height: 100, Fit: Cover, Crop: crop(FocalPoint), Focal: &Point{120, 9}, FocalPixels: true}, 300, 200, [2]int{100, 100}, [4]int{0, 0, 100, 100}, [4]float64{20, 0, 200, 200}},
+		{"focal point in pixels of all of the picture", Plan{Width: 50, Height: 50, Fit: Cover, Crop: crop(FocalPoint), Focal: &Point{190, 60}, FocalPixels: true, Rect: &Rect{X: 100, Y: 50, W: 100, H: 50}}, 300, 200, [2]int{50, 50}, [4]int{0, 0, 50, 50}, [4]float64{150, 50, 50, 50}},
+		{"one pixel is no fraction", Plan{Rect: &Rect{X: 1, Y: 1, W: 1, Pixels: true}}, 300, 200, [2]int{1, 199}, [4]int{0, 0, 1, 199}, [4]float64{1, 1, 1, 199}},
 		{"rectangle in pixels", Plan{Rect: &Rect{X: 10, Y: 20, W: 100, H: 50}}, 300, 200, [2]int{100, 50}, [4]int{0, 0, 100, 50}, [4]float64{10, 20, 100, 50}},
 		{"rectangle in fractions", Plan{Rect: &Rect{X: 0.5, Y: 0.25, W: 0.5, H: 0.5}}, 300, 200, [2]int{150, 100}, [4]int{0, 0, 150, 100}, [4]float64{150, 50, 150, 100}},
 		{"rectangle is clipped", Plan{Rect: &Rect{X: 250, Y: 150, W: 100, H: 100}}, 300, 200, [2]int{50, 50}, [4]int{0, 0, 50, 50}, [4]float64{250, 150, 50, 50}},
@@ -114,7 +127,7 @@ func TestLayout(t *testing.T) {
 func TestLayoutHolds(t *testing.T) {
 	sizes := []float64{0, 0.01, 0.5, 1, 2, 99, 100, 1000}
 	originals := [][2]int{{1, 1}, {300, 200}, {3, 4000}, {4000, 3}, {101, 99}}
-	for fit := Clip; fit <= Scale; fit++ {
+	for fit := Clip; fit <= CoverFill; fit++ {
 		for _, w := range sizes {
 			for _, h := range sizes {
 				for _, o := range originals {

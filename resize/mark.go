@@ -27,6 +27,10 @@ type Mark struct {
 	// Scale is its width as a percentage of the output's, 1 to 100, instead of Width and Height. Zero: not asked for.
 	Scale int
 
+	// Percent is its size in percent of its own, instead of Width, Height and Scale; it is made smaller if it would not fit. Zero: not
+	// asked for.
+	Percent float64
+
 	// Fit says how it is mapped into its box: Clip, Cover, Fill, Max or Scale.
 	Fit Fit
 
@@ -41,6 +45,9 @@ type Mark struct {
 
 	// Pad is its distance from the edges in pixels. Nil means 5.
 	Pad *int
+
+	// PadY is its distance from the upper and the lower edge, where that is not Pad. Nil means Pad.
+	PadY *int
 
 	// X and Y are its top left corner in pixels, instead of XAlign, YAlign and Pad. Nil: not asked for.
 	X, Y *int
@@ -62,11 +69,13 @@ func (mk *Mark) form(f *form) {
 	f.num("w", mk.Width)
 	f.num("h", mk.Height)
 	f.num("scale", float64(mk.Scale))
+	f.num("percent", mk.Percent)
 	f.num("fit", float64(mk.Fit))
 	f.num("rot", mk.Rotate)
 	f.flag("tile", mk.Tile)
 	f.num("a", float64(mk.Alpha))
 	f.pointer("pad", mk.Pad)
+	f.pointer("pady", mk.PadY)
 	f.pointer("x", mk.X)
 	f.pointer("y", mk.Y)
 	f.num("minw", float64(mk.MinWidth))
@@ -89,12 +98,13 @@ func (mk *Mark) check(c *checker) {
 	c.within("Mark.Width", mk.Width, 0, 1e6)
 	c.within("Mark.Height", mk.Height, 0, 1e6)
 	c.within("Mark.Scale", float64(mk.Scale), 0, 100)
+	c.within("Mark.Percent", mk.Percent, 0, 1e6)
 	c.within("Mark.Fit", float64(mk.Fit), 0, float64(Scale))
 	c.within("Mark.Rotate", mk.Rotate, 0, 360)
 	c.within("Mark.Alpha", float64(mk.Alpha), 0, 100)
-	for _, v := range []*int{mk.Pad, mk.X, mk.Y} {
+	for _, v := range []*int{mk.Pad, mk.PadY, mk.X, mk.Y} {
 		if v != nil {
-			c.within("Mark.Pad, X or Y", float64(*v), 0, 1e6)
+			c.within("Mark.Pad, PadY, X or Y", float64(*v), 0, 1e6)
 		}
 	}
 	c.within("Mark.MinWidth", float64(mk.MinWidth), 0, 1e6)
@@ -208,7 +218,11 @@ func (mk *Mark) pad(p Plan, out image.Point) image.Point {
 	if mk.Pad != nil {
 		pad = p.px(*mk.Pad)
 	}
-	return image.Pt(min(pad, (out.X-1)/2), min(pad, (out.Y-1)/2))
+	padY := pad
+	if mk.PadY != nil {
+		padY = p.px(*mk.PadY)
+	}
+	return image.Pt(min(pad, (out.X-1)/2), min(padY, (out.Y-1)/2))
 }
 
 // at is the place of a mark of a size.
@@ -230,7 +244,11 @@ func (mk *Mark) box(p Plan, size, out image.Point) box {
 	if mk.Scale > 0 {
 		b = box{width: float64(mk.Scale) / 100}
 	}
-	return b.pixels(p, out).within(size, out.Sub(mk.pad(p, out).Mul(2)))
+	b = b.pixels(p, out)
+	if mk.Percent > 0 {
+		b = box{width: atLeast1(float64(size.X) * mk.Percent / 100)}
+	}
+	return b.within(size, out.Sub(mk.pad(p, out).Mul(2)))
 }
 
 // A box is what a picture that goes into another is mapped into: in pixels above 1, else in fractions of the other.

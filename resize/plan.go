@@ -28,15 +28,26 @@ type Plan struct {
 	// Fit says how the source is mapped into the box. The zero value is Clip.
 	Fit Fit
 
+	// NoEnlarge keeps what is shown of the source from being enlarged: with Fit Cover, a box that is too large is made smaller, as by
+	// Min; with Scale, each side stays what it is at most. FaceArea does not heed it.
+	NoEnlarge bool
+
 	// Aspect is width divided by height, used with Fit Cover where only one of Width and Height is
 	// given (or neither). Zero: not asked for.
 	Aspect float64
+
+	// AspectMax makes Aspect the lower end of a range, and is its upper one: a source between the two keeps its own, and any other
+	// gets the nearer one. Zero: no range.
+	AspectMax float64
 
 	// Crop says what to keep when Fit Cover (or Min) cuts, in order of preference. Empty: the centre.
 	Crop []Crop
 
 	// Focal is the point to keep near the centre where Crop has FocalPoint. Nil means the centre.
 	Focal *Point
+
+	// FocalPixels has Focal in pixels of the upright source, before Trim and Rect, rather than in fractions of what is left after them.
+	FocalPixels bool
 
 	// Zoom enlarges what is around Focal, 1 to 100, where Crop has FocalPoint. Zero means 1.
 	Zoom float64
@@ -170,6 +181,8 @@ type Point struct{ X, Y float64 }
 type Rect struct {
 	X, Y, W, H     float64
 	XAlign, YAlign Align
+
+	Pixels bool // all numbers are pixels, 1 too
 }
 
 // Align is a place along one axis.
@@ -186,15 +199,17 @@ const (
 type Fit uint8
 
 const (
-	Clip     Fit = iota // inside the box, aspect ratio kept, enlarging if need be
-	Cover               // fills the box, cut by Crop ("crop" in URLs)
-	Clamp               // inside the box, the rest filled by extending the edge pixels
-	Fill                // inside the box, the rest filled with Background, enlarging
-	FillMax             // like Fill, never enlarging
-	Max                 // like Clip, never enlarging
-	Min                 // cut to the box's aspect ratio, never enlarging
-	Scale               // stretched to the box, aspect ratio not kept
-	FaceArea            // the faces, filling the box; with none, as Cover, or as Fill where Plan.Fill is set
+	Clip      Fit = iota // inside the box, aspect ratio kept, enlarging if need be
+	Cover                // fills the box, cut by Crop ("crop" in URLs)
+	Clamp                // inside the box, the rest filled by extending the edge pixels
+	Fill                 // inside the box, the rest filled with Background, enlarging
+	FillMax              // like Fill, never enlarging
+	Max                  // like Clip, never enlarging
+	Min                  // cut to the box's aspect ratio, never enlarging
+	Scale                // stretched to the box, aspect ratio not kept
+	FaceArea             // the faces, filling the box; with none, as Cover, or as Fill where Plan.Fill is set
+	Outside              // covers the box, aspect ratio kept and nothing cut: the smaller side is as asked
+	CoverFill            // like Cover where the source is as large as the box on both sides, else like FillMax
 )
 
 // Crop is one preference of where to cut.
@@ -269,7 +284,9 @@ func (p Plan) Append(b []byte) []byte {
 		f.num("dpr", p.DPR)
 	}
 	f.num("fit", float64(p.Fit))
+	f.flag("noenlarge", p.NoEnlarge)
 	f.num("ar", p.Aspect)
+	f.num("armax", p.AspectMax)
 	for _, c := range p.Crop {
 		f.num("crop", float64(c))
 	}
@@ -277,6 +294,7 @@ func (p Plan) Append(b []byte) []byte {
 		f.word("fp;")
 		f.num("x", p.Focal.X)
 		f.num("y", p.Focal.Y)
+		f.flag("fppx", p.FocalPixels)
 	}
 	f.num("zoom", p.Zoom)
 	f.flag("crosshairs", p.Crosshairs)
@@ -290,6 +308,7 @@ func (p Plan) Append(b []byte) []byte {
 		f.num("h", r.H)
 		f.num("xa", float64(r.XAlign))
 		f.num("ya", float64(r.YAlign))
+		f.flag("px", r.Pixels)
 		f.word("end;")
 	}
 	f.num("or", float64(p.Orient))

@@ -96,7 +96,8 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 	key := f.String("api-key", "", "`key` of the invalidation API (default: a new one, which is printed)")
 	keyFile := f.String("api-key-file", "", "`file` that holds the key")
 	private := f.Bool("allow-private", false, "let sources be at loopback and private addresses")
-	strict := f.Bool("strict", false, "answer 400 to unknown parameters")
+	var dialect dialectFlags
+	dialect.define(f)
 	warm := f.Int("warm", 0, "how many of an image's popular `pictures` are made again after a purge of it")
 	noAVIF := f.Bool("no-avif", false, "let auto=format never pick AVIF, which takes long to make")
 	var guard guardFlags
@@ -118,6 +119,13 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 	if demo && guard.given() {
 		return usageError("-sign and -allow take a -source: the page of sample photographs is not signed")
 	}
+	if demo && dialect.dialect != "native" {
+		return usageError("-dialect takes a -source")
+	}
+	opts := &imagecdn.Options{Warm: *warm, NoAVIF: *noAVIF, RenderMemory: int64(renders), Logger: log}
+	if err := dialect.set(opts, sources); err != nil {
+		return err
+	}
 	if err := guard.read(); err != nil {
 		return err
 	}
@@ -138,13 +146,11 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 	}
 	defer func() { err = errors.Join(err, closePurges()) }()
 	purges.Logger = log
-	finder, setter, err := extras()
-	if err != nil {
+	if opts.Faces, opts.Text, err = extras(); err != nil {
 		return errors.Join(err, store.Close())
 	}
-	h, err := imagecdn.New(opened, &imagecdn.Options{
-		Faces: finder, Text: setter, Cache: store, Strict: *strict, Warm: *warm, NoAVIF: *noAVIF, RenderMemory: int64(renders), Purge: purges, Logger: log,
-	})
+	opts.Cache, opts.Purge = store, purges
+	h, err := imagecdn.New(opened, opts)
 	if err != nil {
 		return errors.Join(err, store.Close())
 	}
@@ -182,7 +188,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 		root = (&middleware.AccessLog{Logger: log}).Handler(root)
 	}
 
-	announce(stdout, "http://"+listener.Addr().String(), opened, demo, printed, *dir)
+	announce(stdout, "http://"+listener.Addr().String(), opened, &dialect, demo, printed, *dir)
 	if guard.signed() {
 		fmt.Fprintln(stdout, "URLs of images have to be signed: docs/signing.md has how.")
 	}
@@ -240,7 +246,7 @@ func openPurges(dir string) (*purge.ServiceOptions, func() error, error) {
 }
 
 // announce says what is served, and where.
-func announce(w io.Writer, base string, sources imagecdn.Sources, demo bool, key, dir string) {
+func announce(w io.Writer, base string, sources imagecdn.Sources, dialect *dialectFlags, demo bool, key, dir string) {
 	fmt.Fprintf(w, "imagecdn is listening on %s\n\n", base)
 	if demo {
 		fmt.Fprintf(w, "Sample photographs, on one page:\n  %s/\nor one by one:\n", base)
@@ -250,7 +256,10 @@ func announce(w io.Writer, base string, sources imagecdn.Sources, demo bool, key
 	} else {
 		fmt.Fprintln(w, "Images are at:")
 		for _, name := range slices.Sorted(maps.Keys(sources)) {
-			fmt.Fprintf(w, "  %s/%s/PATH?w=500\n", base, name)
+			fmt.Fprintf(w, "  %s%s\n", base, dialect.example(name))
+			if dialect.dialect != "native" {
+				break // it names no source
+			}
 		}
 	}
 	fmt.Fprintf(w, "\nThe cache is in %s.\n", cmp.Or(dir, "memory"))
