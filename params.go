@@ -480,7 +480,7 @@ func (q *query) place(v float64, a resize.Align, px bool, words []word[resize.Al
 	}
 	q.digits(v)
 	if px && v == 1 {
-		*q = append(*q, "px"...)
+		q.b = append(q.b, "px"...)
 	}
 }
 
@@ -488,9 +488,9 @@ func (q *query) place(v float64, a resize.Align, px bool, words []word[resize.Al
 func (q *query) extent(v float64, px bool) {
 	switch {
 	case v == 0:
-		*q = append(*q, "full"...)
+		q.b = append(q.b, "full"...)
 	case v == 1 && px:
-		*q = append(*q, "1px"...)
+		q.b = append(q.b, "1px"...)
 	default:
 		q.digits(v)
 	}

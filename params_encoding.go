@@ -50,9 +50,9 @@ var paramsOfEncoding = []param{
 			}
 			q.text("fm", "")
 			for _, f := range p.Prefer {
-				*q = append(*q, string(f)+","...)
+				q.b = append(q.b, string(f)+","...)
 			}
-			*q = append(*q, last...)
+			q.b = append(q.b, last...)
 		},
 	},
 	{

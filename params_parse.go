@@ -349,7 +349,7 @@ func (r *reader) readMark(value string) (logo Image, problem string) {
 	if err != nil {
 		fault, _ := errors.AsType[*ParamError](err)
 		what, _, _ := strings.Cut(fault.Reason, ": ") // what would be right is too much for a value in a value
-		return Image{}, "of its own parameters, " + (&ParamError{fault.Param, fault.Value, what}).Error()
+		return Image{}, "of its own parameters, " + (&ParamError{Param: fault.Param, Value: fault.Value, Reason: what}).Error()
 	}
 	plan := nested.Params.Plan
 	plan.Format, plan.Quality, plan.Encoding, plan.Animation = resize.SameFormat, 0, resize.Encoding{}, resize.Animation{}
