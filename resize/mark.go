@@ -115,7 +115,8 @@ func (mk *Mark) check(c *checker) {
 type placedMark struct {
 	m     *image.NRGBA
 	at    image.Point
-	alpha uint32 // of 255
+	alpha uint32      // of 255
+	step  image.Point // from one to the next, where it is repeated; zero where it is not
 }
 
 // placeMarks makes the marks their size, and the mask that of the picture.
@@ -138,7 +139,11 @@ func (j *job) placeMarks(ctx context.Context) error {
 	}
 	for i := range j.plan.Marks {
 		mk := &j.plan.Marks[i]
+		small := j.layout.out.X < mk.MinWidth || j.layout.out.Y < mk.MinHeight
 		if mk.Text != nil {
+			if small {
+				continue
+			}
 			if err := j.placeText(ctx, mk.Text, mk); err != nil {
 				return err
 			}
@@ -146,7 +151,7 @@ func (j *job) placeMarks(ctx context.Context) error {
 		}
 		in := &j.inputs[next]
 		next++
-		if out := j.layout.out; out.X < mk.MinWidth || out.Y < mk.MinHeight {
+		if small {
 			continue
 		}
 		part, err := j.planned(ctx, in, mk.Plan)
@@ -203,13 +208,9 @@ func (j *job) place(mk *Mark, m *image.NRGBA) {
 		j.marks = append(j.marks, placed)
 		return
 	}
-	pad := mk.pad(j.plan, out)
-	for y := pad.Y; y < out.Y; y += size.Y + pad.Y {
-		for x := pad.X; x < out.X; x += size.X + pad.X {
-			placed.at = image.Pt(x, y)
-			j.marks = append(j.marks, placed)
-		}
-	}
+	placed.at = mk.pad(j.plan, out)
+	placed.step = size.Add(placed.at)
+	j.marks = append(j.marks, placed)
 }
 
 // pad is the distance from the edges of a picture. One that leaves nothing in a small picture is given up before the mark is.
@@ -381,7 +382,15 @@ func (j *job) mark(m image.Image) image.Image {
 	dst, solid := rgb(m)
 	dst = owned(dst)
 	for _, mk := range j.marks {
-		over(dst, mk.m, mk.at, mk.alpha)
+		if mk.step == (image.Point{}) {
+			over(dst, mk.m, mk.at, mk.alpha)
+			continue
+		}
+		for y := mk.at.Y; y < dst.Rect.Dy(); y += mk.step.Y {
+			for x := mk.at.X; x < dst.Rect.Dx(); x += mk.step.X {
+				over(dst, mk.m, image.Pt(x, y), mk.alpha)
+			}
+		}
 	}
 	if solid {
 		return &image.RGBA{Pix: dst.Pix, Stride: dst.Stride, Rect: dst.Rect}
