@@ -518,10 +518,10 @@ func (p *picture) etag() string {
 	return `"` + hex.EncodeToString(p.key.Sum[:16]) + `"`
 }
 
-// keepable reports whether p's bytes may be stored.
+// keepable reports whether p's bytes may be stored. A store may ask when p is done with already.
 func (p *picture) keepable() bool {
-	for _, in := range p.inputs {
-		if !in.now.Keepable() {
+	for i := range p.inputs {
+		if !p.inputs[i].now.Keepable() { // and no other field is read
 			return false
 		}
 	}
