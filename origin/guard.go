@@ -8,6 +8,18 @@ import (
 	"code.dny.dev/ssrf"
 )
 
+// PublicOnly returns a [net.Dialer.Control] that denies what [NewHTTP] denies by default: every address that is not a public
+// one, and every port but these. With no ports, 80 and 443. It is for other clients whose URLs strangers may choose, such as
+// that of webhooks, which have a policy of their own. Its errors are an [*Error] of kind [ErrRefused].
+//
+// A proxy has to be off in such a client (http.Transport.Proxy nil), as it would be the proxy's address that is looked at.
+func PublicOnly(ports ...uint16) func(network, address string, conn syscall.RawConn) error {
+	if len(ports) == 0 {
+		ports = []uint16{80, 443}
+	}
+	return newGuard(ports).control
+}
+
 // A guard decides which addresses may be dialled. It is asked by net.Dialer after names have been resolved and
 // right before each connect, so there is no name, spelling or second DNS answer that gets round it. What it
 // sees is what is connected to.
@@ -28,11 +40,32 @@ func (g *guard) control(network, address string, conn syscall.RawConn) error {
 	if err == nil {
 		return nil
 	}
-	text := "origin: refused: the origin's address is not a public one"
 	if errors.Is(err, ssrf.ErrProhibitedPort) {
-		text = "origin: refused: the origin's port is not an allowed one"
+		return refused("the origin's port is not an allowed one", err)
 	}
-	return &Error{Text: text, Kind: ErrRefused, Cause: err}
+	return refused("the origin's address is not a public one", err)
+}
+
+func refused(text string, cause error) *Error {
+	return &Error{Text: "origin: refused: " + text, Kind: ErrRefused, Cause: cause}
+}
+
+// control asks g and then more, those that are not nil.
+func control(g *guard, more func(network, address string, conn syscall.RawConn) error) func(network, address string, conn syscall.RawConn) error {
+	return func(network, address string, conn syscall.RawConn) error {
+		if g != nil {
+			if err := g.control(network, address, conn); err != nil {
+				return err
+			}
+		}
+		if more == nil {
+			return nil
+		}
+		if err := more(network, address, conn); err != nil {
+			return refused("the origin's address is not an allowed one", err)
+		}
+		return nil
+	}
 }
 
 // embedded refuses what the registries cannot: addresses with a zone, which belong to one link, and ISATAP

@@ -10,10 +10,13 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // The addresses are given to the guard as net.Dialer gives them; nothing is dialled.
@@ -111,33 +114,30 @@ func TestGuard(t *testing.T) {
 
 var errWouldDial = errors.New("test: would dial")
 
-// watched returns an origin that connects to nothing and writes down what it would have connected to, or was
-// refused. Names are resolved by answer.
+// watched returns an origin that connects to nothing and writes down what it would have connected to. Names are resolved by answer.
 func watched(t *testing.T, base string, answer func(host string) []netip.Addr) (h *HTTP, seen func() []string) {
 	t.Helper()
-	h, err := NewHTTP(base, &HTTPOptions{Retries: -1})
-	if err != nil {
-		t.Fatal(err)
-	}
 	var mu sync.Mutex
 	var addresses []string
-	guarded := h.dialer.Control
-	h.dialer.Control = func(network, address string, conn syscall.RawConn) error {
-		mu.Lock()
-		addresses = append(addresses, address)
-		mu.Unlock()
-		if err := guarded(network, address, conn); err != nil {
-			return err
-		}
-		return errWouldDial
-	}
-	h.dialer.Resolver = &net.Resolver{
-		PreferGo: true,
-		Dial: func(context.Context, string, string) (net.Conn, error) {
-			client, server := net.Pipe()
-			go serveDNS(server, answer)
-			return client, nil
+	h, err := NewHTTP(base, &HTTPOptions{
+		Retries: -1,
+		Control: func(network, address string, conn syscall.RawConn) error {
+			mu.Lock()
+			defer mu.Unlock()
+			addresses = append(addresses, address)
+			return errWouldDial
 		},
+		Resolver: &net.Resolver{
+			PreferGo: true,
+			Dial: func(context.Context, string, string) (net.Conn, error) {
+				client, server := net.Pipe()
+				go serveDNS(server, answer)
+				return client, nil
+			},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	return h, func() []string {
 		mu.Lock()
@@ -197,48 +197,42 @@ func serveDNS(conn net.Conn, answer func(host string) []netip.Addr) {
 }
 
 func TestSpellingsOfPrivateHostsAreRefused(t *testing.T) {
-	nobody := func(string) []netip.Addr { return nil }
-	for _, test := range []struct {
-		base string
-		seen string // what the dialer is about to connect to; empty if the name does not exist
-	}{
-		{"http://127.0.0.1/", "127.0.0.1:80"},
-		{"http://127.0.0.1:8080/", "127.0.0.1:8080"},
-		{"http://[::1]/", "[::1]:80"},
-		{"http://[::ffff:127.0.0.1]/", "127.0.0.1:80"},
-		{"http://[::ffff:7f00:1]/", "127.0.0.1:80"},
-		{"http://[::1%25lo]/", "[::1%lo]:80"},
-		{"http://①②⑦.⓪.⓪.①/", "127.0.0.1:80"},
-		{"http://2130706433/", ""},
-		{"http://0x7f000001/", ""},
-		{"http://0177.0.0.1/", ""},
-		{"http://127.1/", ""},
-		{"http://0/", ""},
-		{"http://127.0.0.1./", ""},
+	for _, base := range []string{
+		"http://127.0.0.1/",
+		"http://127.0.0.1:8080/",
+		"http://[::1]/",
+		"http://[::ffff:127.0.0.1]/",
+		"http://[::ffff:7f00:1]/",
+		"http://[::1%25lo]/",
+		"http://[fe80::1%25eth0]/",
+		"http://①②⑦.⓪.⓪.①/",
+		"http://１２７.0.0.1/",
+		"http://2130706433/",
+		"http://0x7f000001/",
+		"http://0X7F.1/",
+		"http://0177.0.0.1/",
+		"http://127.1/",
+		"http://127.0.0.1./",
+		"http://127.0.0.1../",
+		"http://0/",
+		"http://256.256.256.256/",
+		"http://localhost/",
+		"http://LOCALHOST./",
+		"http://shop.localhost/",
+		"http://169.254.169.254/latest/meta-data/",
+		"http://[fd00:ec2::254]/",
+		"http://[64:ff9b::7f00:1]/",
+		"http://[2002:7f00:1::]/",
 	} {
-		h, seen := watched(t, test.base, nobody)
+		// The resolver knows every name, so that what is refused is not only so for want of an answer.
+		h, seen := watched(t, base, func(string) []netip.Addr { return []netip.Addr{netip.MustParseAddr("1.1.1.1")} })
 		err := fails(t, h, "/cat.jpg")
-		if errors.Is(err, errWouldDial) {
-			t.Errorf("%s would be dialled at %v", test.base, seen())
+		if !errors.Is(err, ErrRefused) || len(seen()) != 0 {
+			t.Errorf("%s: got %v (%v) after dialling %v, want ErrRefused and nothing dialled", base, err, causeOf(err), seen())
 		}
-		if strings.Contains(err.Error(), "127") {
-			t.Errorf("%s: %q tells an address", test.base, err)
+		if strings.ContainsAny(err.Error(), "0123456789\n") {
+			t.Errorf("%s: %q tells an address, or has more than a line", base, err)
 		}
-		switch {
-		case test.seen == "" && len(seen()) != 0:
-			t.Errorf("%s: the dialer saw %v, want nothing", test.base, seen())
-		case test.seen != "" && !slices.Contains(seen(), test.seen):
-			t.Errorf("%s: the dialer saw %v (%v), want %s", test.base, seen(), causeOf(err), test.seen)
-		case test.seen != "" && !errors.Is(err, ErrRefused):
-			t.Errorf("%s: got %v, want ErrRefused", test.base, err)
-		}
-	}
-}
-
-func TestLocalhostIsRefused(t *testing.T) {
-	h, seen := watched(t, "http://localhost/", func(string) []netip.Addr { return nil })
-	if err := fails(t, h, "/cat.jpg"); !errors.Is(err, ErrRefused) || len(seen()) == 0 {
-		t.Errorf("got %v after the dialer saw %v, want ErrRefused", err, seen())
 	}
 }
 
@@ -257,33 +251,133 @@ func TestRebindingIsRefused(t *testing.T) {
 	mu.Lock()
 	addr = netip.MustParseAddr("127.0.0.1")
 	mu.Unlock()
-	if err := fails(t, h, "/cat.jpg"); !errors.Is(err, ErrRefused) {
+	if err := fails(t, h, "/cat.jpg"); !errors.Is(err, ErrRefused) || errors.Is(err, errWouldDial) {
 		t.Errorf("rebound to a private address: got %v, want ErrRefused", err)
 	}
-	if want := []string{"1.1.1.1:80", "127.0.0.1:80"}; !slices.Equal(seen(), want) {
-		t.Errorf("the dialer saw %v, want %v", seen(), want)
+	if want := []string{"1.1.1.1:80"}; !slices.Equal(seen(), want) {
+		t.Errorf("%v were dialled, want %v", seen(), want)
 	}
 }
 
-// Of several answers, none that is private is connected to.
-func TestMixedAnswers(t *testing.T) {
-	h, seen := watched(t, "http://mixed.example/", func(string) []netip.Addr {
-		return []netip.Addr{
-			netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("1.1.1.1"),
-			netip.MustParseAddr("::1"), netip.MustParseAddr("2606:4700:4700::1111"),
+// What was judged is what is connected to: a name is resolved once for each connection, however its answers change.
+func TestNameIsResolvedOnce(t *testing.T) {
+	var mu sync.Mutex
+	answers := 0
+	h, seen := watched(t, "http://rebind.example/", func(string) []netip.Addr {
+		mu.Lock()
+		defer mu.Unlock()
+		if answers++; answers <= 2 { // one query for each family
+			return []netip.Addr{netip.MustParseAddr("1.1.1.1")}
 		}
+		return []netip.Addr{netip.MustParseAddr("127.0.0.1")}
 	})
 	fails(t, h, "/cat.jpg")
-	for _, address := range seen() {
-		if g := newGuard([]uint16{80}); g.control("tcp4", address, nil) == nil && !strings.Contains(address, "1.1.1.1") &&
-			!strings.Contains(address, "2606") {
-			t.Errorf("%s would be dialled", address)
-		}
-	}
-	if len(seen()) < 2 {
-		t.Errorf("the dialer saw %v, want all answers to be tried", seen())
+	if want := []string{"1.1.1.1:80"}; !slices.Equal(seen(), want) || answers != 2 {
+		t.Errorf("%v were dialled after %d queries, want %v after 2", seen(), answers, want)
 	}
 }
+
+// One private address among a name's answers refuses them all.
+func TestMixedAnswers(t *testing.T) {
+	for _, test := range []struct {
+		answers string
+		want    int // addresses dialled
+	}{
+		{"1.1.1.1 10.0.0.1", 0},
+		{"10.0.0.1 1.1.1.1", 0},
+		{"1.1.1.1 ::1", 0},
+		{"2606:4700:4700::1111 127.0.0.1", 0},
+		{"1.1.1.1 2606:4700:4700::1111 169.254.169.254", 0},
+		{"1.1.1.1 2606:4700:4700::1111", 2},
+		{"1.1.1.1 1.1.1.2 1.1.1.3 1.1.1.4 1.1.1.5 1.1.1.6 1.1.1.7 1.1.1.8 1.1.1.9 1.1.1.10", maxAddresses},
+		{"1.1.1.1 1.1.1.2 1.1.1.3 1.1.1.4 1.1.1.5 1.1.1.6 1.1.1.7 1.1.1.8 1.1.1.9 10.0.0.1", 0},
+	} {
+		h, seen := watched(t, "http://mixed.example/", func(string) (addrs []netip.Addr) {
+			for addr := range strings.FieldsSeq(test.answers) {
+				addrs = append(addrs, netip.MustParseAddr(addr))
+			}
+			return addrs
+		})
+		err := fails(t, h, "/cat.jpg")
+		if len(seen()) != test.want || test.want == 0 && Status(err) != 403 {
+			t.Errorf("%s: got %v after dialling %v, want %d addresses dialled", test.answers, err, seen(), test.want)
+		}
+	}
+}
+
+func TestRace(t *testing.T) {
+	type outcome struct {
+		after time.Duration
+		err   string // empty for a connection
+	}
+	for _, test := range []struct {
+		name     string
+		outcomes []outcome
+		want     string // the target that wins, or the error
+		took     time.Duration
+	}{
+		{"the first", []outcome{{time.Second / 10, ""}, {0, ""}}, "0", time.Second / 10},
+		{"a failure lets the next begin", []outcome{{time.Second / 10, "no"}, {time.Second / 10, ""}}, "1", time.Second / 5},
+		{"a slow one has the next beside it", []outcome{{time.Second, ""}, {time.Second / 10, ""}}, "1", attemptDelay + time.Second/10},
+		{"a slow one may win", []outcome{{time.Second / 2, ""}, {time.Second, ""}}, "0", time.Second / 2},
+		{"the first error of all", []outcome{{time.Second, "slow"}, {0, "no"}}, "no", time.Second},
+		{"no address", nil, "no addresses", 0},
+		{"the end of the time", []outcome{{time.Hour, ""}}, "deadline", 5 * time.Second},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+				defer cancel()
+				targets := make([]string, len(test.outcomes))
+				for i := range targets {
+					targets[i] = strconv.Itoa(i)
+				}
+				var mu sync.Mutex
+				open := make(map[string]bool)
+				start := time.Now()
+				conn, err := race(ctx, targets, func(ctx context.Context, target string) (net.Conn, error) {
+					i, _ := strconv.Atoi(target)
+					select {
+					case <-time.After(test.outcomes[i].after):
+					case <-ctx.Done():
+						if target != "0" || test.outcomes[i].after > time.Minute {
+							return nil, ctx.Err()
+						}
+						// It connects all the same.
+					}
+					if e := test.outcomes[i].err; e != "" {
+						return nil, errors.New(e)
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					open[target] = true
+					return closer(func() { mu.Lock(); defer mu.Unlock(); delete(open, target) }), nil
+				})
+				if took := time.Since(start); took != test.took {
+					t.Errorf("took %v, want %v", took, test.took)
+				}
+				synctest.Wait()
+				mu.Lock()
+				defer mu.Unlock()
+				switch {
+				case conn == nil && !strings.Contains(err.Error(), test.want):
+					t.Errorf("got %v, want %s", err, test.want)
+				case conn != nil && (len(open) != 1 || !open[test.want]):
+					t.Errorf("connections to %v are open, want one to %s", open, test.want)
+				}
+			})
+		})
+	}
+}
+
+// closer is a connection that can only be closed.
+type closerConn struct {
+	net.Conn
+	close func()
+}
+
+func closer(f func()) net.Conn    { return closerConn{nil, f} }
+func (c closerConn) Close() error { c.close(); return nil }
 
 func TestLoopbackServerGetsNothing(t *testing.T) {
 	hits := 0
@@ -336,7 +430,7 @@ func TestRedirectToLoopbackIsRefused(t *testing.T) {
 			if addr == "img.example:80" {
 				return network.dial(ctx, kind, addr)
 			}
-			return h.dialer.DialContext(ctx, kind, addr)
+			return h.dial(ctx, kind, addr)
 		}
 		if err := fails(t, h, "/cat.jpg"); !errors.Is(err, ErrRefused) {
 			t.Errorf("redirect to %s: got %v (%v), want ErrRefused", location, err, causeOf(err))
@@ -345,5 +439,97 @@ func TestRedirectToLoopbackIsRefused(t *testing.T) {
 	}
 	if hits != 0 {
 		t.Errorf("the server was asked %d times", hits)
+	}
+}
+
+// AllowPrivate opens the base's own host, and what RedirectHosts names, and no door to their neighbours.
+func TestAllowPrivateIsForNamedHosts(t *testing.T) {
+	neighbour := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		t.Errorf("the neighbour was asked for %s", r.RequestURI)
+	}))
+	defer neighbour.Close()
+	var location string
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/cat.jpg" {
+			io.WriteString(w, r.Host+r.URL.Path)
+			return
+		}
+		w.Header().Set("Location", location)
+		w.WriteHeader(http.StatusFound)
+	}))
+	defer srv.Close()
+	_, port, _ := net.SplitHostPort(srv.Listener.Addr().String())
+	_, next, _ := net.SplitHostPort(neighbour.Listener.Addr().String())
+	for _, test := range []struct {
+		location string
+		hosts    []string
+		want     string // the body; empty for a refusal
+	}{
+		{"/moved.jpg", nil, "img.example:PORT/moved.jpg"},
+		{"http://IMG.example:PORT/moved.jpg", nil, "IMG.example:PORT/moved.jpg"},
+		{"http://127.0.0.1:PORT/moved.jpg", nil, ""},
+		{"http://other.example:PORT/moved.jpg", nil, ""},
+		{"http://sub.img.example:PORT/moved.jpg", nil, ""},
+		{"http://localhost:PORT/moved.jpg", nil, ""},
+		{"http://img.example:NEXT/moved.jpg", nil, ""},
+		{"http://img.example/moved.jpg", []string{"other.example"}, ""}, // where nobody listens
+		{"http://other.example:PORT/moved.jpg", []string{"other.example"}, "other.example:PORT/moved.jpg"},
+		{"http://a.other.example:PORT/moved.jpg", []string{"*.other.example"}, "a.other.example:PORT/moved.jpg"},
+		{"http://127.0.0.1:PORT/moved.jpg", []string{"other.example"}, ""},
+	} {
+		location = strings.NewReplacer("PORT", port, "NEXT", next).Replace(test.location)
+		h, err := NewHTTP("http://img.example:"+port, &HTTPOptions{
+			AllowPrivate: true, RedirectHosts: test.hosts, Retries: -1,
+			Resolver: &net.Resolver{
+				PreferGo: true,
+				Dial: func(context.Context, string, string) (net.Conn, error) {
+					client, server := net.Pipe()
+					go serveDNS(server, func(string) []netip.Addr { return []netip.Addr{netip.MustParseAddr("127.0.0.1")} })
+					return client, nil
+				},
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if test.want == "" {
+			fails(t, h, "/cat.jpg")
+		} else if _, body := get(t, h, "/cat.jpg"); body != strings.ReplaceAll(test.want, "PORT", port) {
+			t.Errorf("%s: got %q, want %q", test.location, body, test.want)
+		}
+		h.Close()
+	}
+}
+
+func TestPublicOnly(t *testing.T) {
+	for _, test := range []struct {
+		ports   []uint16
+		address string
+		want    bool
+	}{
+		{nil, "1.1.1.1:443", true},
+		{nil, "1.1.1.1:80", true},
+		{nil, "1.1.1.1:8443", false},
+		{[]uint16{8443}, "1.1.1.1:8443", true},
+		{[]uint16{8443}, "1.1.1.1:443", false},
+		{nil, "10.0.0.1:443", false},
+	} {
+		if err := PublicOnly(test.ports...)("tcp4", test.address, nil); (err == nil) != test.want || err != nil && !errors.Is(err, ErrRefused) {
+			t.Errorf("%s with ports %v: got %v, want allowed %v", test.address, test.ports, err, test.want)
+		}
+	}
+}
+
+// A proxy would be what the guard sees in place of the origin.
+func TestProxiesOfTheEnvironmentAreIgnored(t *testing.T) {
+	proxy := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the proxy was asked") }))
+	defer proxy.Close()
+	for _, name := range []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY"} {
+		t.Setenv(name, proxy.URL)
+	}
+	h, seen := watched(t, "http://img.example/", func(string) []netip.Addr { return []netip.Addr{netip.MustParseAddr("1.1.1.1")} })
+	fails(t, h, "/cat.jpg")
+	if want := []string{"1.1.1.1:80"}; !slices.Equal(seen(), want) || h.transport.Proxy != nil {
+		t.Errorf("%v were dialled, want %v", seen(), want)
 	}
 }

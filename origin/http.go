@@ -14,24 +14,34 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
 // HTTPOptions are the options of [NewHTTP]. Nil and the zero value mean the documented defaults.
 type HTTPOptions struct {
-	// AllowPrivate turns the guard off: any address and any port may be dialled, by the base and by redirects.
-	// It is for an origin inside one's own network that is as trusted as the program itself; RedirectHosts
-	// then limits where its redirects may lead.
+	// AllowPrivate lets the base's own host, and those that RedirectHosts has, be at any address. It is for an origin
+	// inside one's own network. A redirect of it to another host is judged as without AllowPrivate, so that an origin which can be
+	// talked into redirects opens no door to its neighbours.
 	//
-	// Zero means that only public addresses are dialled. Denied, at the moment of each connect: loopback, private,
+	// Zero means that only public addresses are dialled. Denied, when names have been resolved and again at the moment of
+	// each connect: loopback, private,
 	// link-local (where clouds keep their credentials), carrier-grade NAT, multicast, documentation and every
 	// other range of the IANA special-purpose registries; IPv6 outside 2000::/3, and so NAT64 and IPv4 in IPv6;
-	// 6to4, Teredo and ISATAP; addresses with a zone; networks other than TCP.
+	// 6to4, Teredo and ISATAP; addresses with a zone; networks other than TCP. A name with one such address among others is
+	// denied altogether, and so are localhost, and numbers in place of a name ("2130706433", "127.1").
 	AllowPrivate bool
 
-	// Ports are further ports that may be dialled.
-	// Zero means the base's own, 80 and 443. With AllowPrivate any port may.
+	// Ports are further ports that requests may go to, by the base and by redirects.
+	// Zero means the base's own, 80 and 443.
 	Ports []uint16
+
+	// Resolver resolves names. Zero means the system's.
+	Resolver *net.Resolver
+
+	// Control is a further condition: it is asked right before each connect about what the rules above allow, as
+	// [net.Dialer.Control] is, and its error refuses the address. It must be safe for concurrent use. Zero means none.
+	Control func(network, address string, conn syscall.RawConn) error
 
 	// Header is set on each request, in place of a field of the same name: the credentials of the origin, or
 	// another Host. A redirect to another scheme, host or port drops all of it, and Authorization and Cookie of
@@ -40,7 +50,7 @@ type HTTPOptions struct {
 	Header http.Header
 
 	// MaxRedirects is how many redirects are followed. Each must lead to http or https, not from https to http,
-	// and have no user name. Zero means 3. Negative means none: a redirect is then refused.
+	// have no user name, and stay within Ports and RedirectHosts. Zero means 3. Negative means none: a redirect is then refused.
 	MaxRedirects int
 
 	// RedirectHosts are the hosts, besides the base's own, that redirects may lead to: "cdn.example.com", or
@@ -80,7 +90,8 @@ type HTTPOptions struct {
 type HTTP struct {
 	base      *url.URL // Path and RawPath without their last slashes
 	opts      HTTPOptions
-	dialer    *net.Dialer
+	ports     []uint16 // that requests may go to
+	guard     *guard
 	transport *http.Transport
 }
 
@@ -131,15 +142,11 @@ func NewHTTP(base string, o *HTTPOptions) (*HTTP, error) {
 		opts.MaxResponseHeaderBytes = 64 << 10
 	}
 
-	h := &HTTP{base: u, opts: opts}
-	h.dialer = &net.Dialer{Timeout: opts.DialTimeout}
-	if !opts.AllowPrivate {
-		ports := append([]uint16{80, 443, port(u)}, opts.Ports...)
-		h.dialer.Control = newGuard(ports).control
-	}
+	h := &HTTP{base: u, opts: opts, ports: append([]uint16{80, 443, port(u)}, opts.Ports...)}
+	h.guard = newGuard(h.ports)
 	h.transport = &http.Transport{
 		Proxy:                  nil, // the guard would see the proxy's address instead of the origin's
-		DialContext:            h.dialer.DialContext,
+		DialContext:            h.dial,
 		TLSHandshakeTimeout:    opts.DialTimeout,
 		TLSClientConfig:        opts.TLS.Clone(),
 		ForceAttemptHTTP2:      true,
@@ -379,7 +386,7 @@ func (h *HTTP) outgoing(ctx context.Context, req *http.Request, u *url.URL, trus
 		Header: header,
 		Proto:  "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}
-	return out.WithContext(ctx)
+	return out.WithContext(context.WithValue(ctx, anyAddress{}, h.mayBePrivate(u.Hostname())))
 }
 
 // transient reports whether err, which came before any response, may be gone the next time.
@@ -439,6 +446,8 @@ func (h *HTTP) follow(u *url.URL, location string) (*url.URL, error) {
 		return refuse("has a user name")
 	case next.Hostname() == "":
 		return refuse("has no host")
+	case !slices.Contains(h.ports, port(next)):
+		return refuse("is to a port that HTTPOptions.Ports does not have")
 	case !h.mayRedirectTo(next.Hostname()):
 		return refuse("is to a host that HTTPOptions.RedirectHosts does not have")
 	}
@@ -447,9 +456,11 @@ func (h *HTTP) follow(u *url.URL, location string) (*url.URL, error) {
 }
 
 func (h *HTTP) mayRedirectTo(host string) bool {
-	if len(h.opts.RedirectHosts) == 0 || strings.EqualFold(host, h.base.Hostname()) {
-		return true
-	}
+	return len(h.opts.RedirectHosts) == 0 || strings.EqualFold(host, h.base.Hostname()) || h.listed(host)
+}
+
+// listed reports whether RedirectHosts has the host.
+func (h *HTTP) listed(host string) bool {
 	host = strings.ToLower(host)
 	return slices.ContainsFunc(h.opts.RedirectHosts, func(pattern string) bool {
 		if parent, ok := strings.CutPrefix(pattern, "*"); ok { // parent begins with the dot

@@ -377,6 +377,10 @@ func TestRedirects(t *testing.T) {
 		{"another scheme", to("file:///etc/passwd", 302), 0, nil, "", 1, "is not to http or https"},
 		{"gopher", to("gopher://cdn.example/x", 302), 0, nil, "", 1, "is not to http or https"},
 		{"a user name", to("http://ann:pw@cdn.example/x", 302), 0, nil, "", 1, "has a user name"},
+		{"another port", to("http://cdn.example:6379/x", 302), 0, nil, "", 1, "HTTPOptions.Ports"},
+		{"another port of its own", to("http://img.example:22/x", 302), 0, nil, "", 1, "HTTPOptions.Ports"},
+		{"port 0", to("http://cdn.example:0/x", 302), 0, nil, "", 1, "HTTPOptions.Ports"},
+		{"a port of 17 bits", to("http://cdn.example:65616/x", 302), 0, nil, "", 1, "HTTPOptions.Ports"},
 		{"not a URL", to("http://cdn.example/%zz", 302), 0, nil, "", 1, "is not a URL"},
 		{"no host", to("http:///x", 302), 0, nil, "", 1, "has no host"},
 		{"a host not listed", to("http://cdn.example/x", 302), 0, []string{"a.example"}, "", 1, "RedirectHosts"},
@@ -454,7 +458,7 @@ func TestCredentialsStayWithTheirHost(t *testing.T) {
 	mux.Handle("/moved.jpg", answer("http://img.example:8080/port.jpg"))
 	mux.Handle("/back.jpg", answer(""))
 	h := newTest(t, "http://img.example",
-		&HTTPOptions{Header: http.Header{"Authorization": {"Bearer k"}, "X-Key": {"k"}, "User-Agent": {"shop"}}},
+		&HTTPOptions{Header: http.Header{"Authorization": {"Bearer k"}, "X-Key": {"k"}, "User-Agent": {"shop"}}, Ports: []uint16{8080}},
 		map[string]http.Handler{
 			"img.example:80":   mux,
 			"img.example:8080": answer("http://img.example/back.jpg"),
