@@ -77,3 +77,12 @@ func HeldOriginals(h *Handler) (originals, all int64) {
 	}
 	return h.gate.larder.bytes, h.gate.taken
 }
+
+// WithLadder is d with pictures on the rungs of l.
+func WithLadder(d Dialect, l Ladder) Dialect {
+	d, err := withLadder(d, &l)
+	if err != nil {
+		panic(err)
+	}
+	return d
+}

@@ -83,6 +83,23 @@ type Options struct {
 	// MaxPixels bounds one original, frames counted. Zero means 50 megapixels. Negative means no limit.
 	MaxPixels int64
 
+	// Ladder has the sizes and qualities that pictures are made in. Nil means any that a URL asks for.
+	Ladder *Ladder
+
+	// MaxVariants is how many pictures of one image are kept, about, so that one image's cannot fill the cache. Those beyond are made
+	// for each request that asks, and not stored: Cache-Status has the detail "too-many-variants" then. A purge of the
+	// image makes room. It is for caches that are a [cache.Counter], as all of package cache are. Zero means 1,000.
+	// Negative means no limit.
+	MaxVariants int
+
+	// MaxVersions is how many versions of one image, by vh, are known at a time, those that its origin refused among them. Others are
+	// answered 403, until a purge of the image. Zero means 1,000. Negative means no limit.
+	MaxVersions int
+
+	// MaxEnlarge is how many times wider, or higher, than the original a picture may be; what would be larger is answered 400.
+	// Zero means that only the 8192 pixels of a side are a limit.
+	MaxEnlarge float64
+
 	// Renders is how many pictures are made at once. Zero means GOMAXPROCS.
 	Renders int
 
@@ -142,7 +159,7 @@ type Handler struct {
 	store    cache.Store
 	renderer resize.Renderer
 	decoded  *resize.Pyramids
-	renders  flight.Group[*cache.Thing]
+	renders  flight.Group[rendering]
 	gate     *gate
 	failures *failures
 	recent   recent
@@ -181,12 +198,16 @@ func New(sources Sources, o *Options) (*Handler, error) {
 		return nil, errors.New("imagecdn: Options.Warm is negative")
 	case h.opts.DecodedAge < 0:
 		return nil, errors.New("imagecdn: Options.DecodedAge is negative")
+	case h.opts.MaxEnlarge < 0:
+		return nil, errors.New("imagecdn: Options.MaxEnlarge is negative")
 	}
 	dialect, err := h.opts.dialect(sources)
 	if err != nil {
 		return nil, err
 	}
-	h.opts.Dialect = dialect
+	if h.opts.Dialect, err = withLadder(dialect, h.opts.Ladder); err != nil {
+		return nil, err
+	}
 	h.log = cmp.Or(h.opts.Logger, slog.New(slog.DiscardHandler))
 	memory, decoded := cmp.Or(h.opts.RenderMemory, defaultRenderMemory()), h.opts.Decoded
 	if memory < 0 {
@@ -196,7 +217,7 @@ func New(sources Sources, o *Options) (*Handler, error) {
 	}
 	h.decoded = resize.NewPyramids(&resize.PyramidOptions{Bytes: decoded, Keep: h.opts.DecodedAge})
 	h.gate = newGate(cmp.Or(h.opts.Renders, runtime.GOMAXPROCS(0)), cmp.Or(h.opts.MaxQueued, 1000), memory, h.decoded)
-	h.renderer = resize.Renderer{MaxPixels: h.opts.MaxPixels, Pyramids: h.decoded, Admit: h.gate.admit, Faces: h.opts.Faces, Text: h.opts.Text}
+	h.renderer = resize.Renderer{MaxPixels: h.opts.MaxPixels, MaxEnlarge: h.opts.MaxEnlarge, Pyramids: h.decoded, Admit: h.gate.admit, Faces: h.opts.Faces, Text: h.opts.Text}
 	if h.store = h.opts.Cache; h.store == nil {
 		h.store = cache.NewMemory(0)
 	}
@@ -345,6 +366,7 @@ type picture struct {
 	thing  *cache.Thing
 	file   *cache.File // in place of thing, where the bytes are to be sent from a file
 	made   bool        // for this request, or for one that it shared the work with
+	spare  bool        // made, and not stored, as too many of its image are
 	marked func()      // ends the note of a picture with marks; nil where there is none
 
 	better *resize.Plan  // what this picture stands in for, and is to be made behind; nil where nothing is
@@ -413,6 +435,9 @@ func (h *Handler) name(ctx context.Context, req *parsed, plan *resize.Plan) (*pi
 		in := &p.inputs[i]
 		if in.source = h.sources[in.image.Source]; in.source == nil {
 			return nil, &httpError{status: http.StatusForbidden, text: fmt.Sprintf("there is no source %q here", in.image.Source)}
+		}
+		if err := h.mayName(in); err != nil {
+			return nil, err
 		}
 	}
 	if len(p.inputs) > 1 {
@@ -569,14 +594,22 @@ func (h *Handler) getOnce(ctx context.Context, p *picture) (err error) {
 // makeOnce makes p, once for all who ask for it at a time. It reports whether this call joined another.
 func (h *Handler) makeOnce(ctx context.Context, p *picture) (th *cache.Thing, joined bool, err error) {
 	mine := p.share()
-	th, joined, err = h.renders.Do(ctx, p.flight(), func(ctx context.Context) (*cache.Thing, error) {
+	r, joined, err := h.renders.Do(ctx, p.flight(), func(ctx context.Context) (rendering, error) {
 		defer mine.done()
-		return h.make(ctx, mine)
+		th, err := h.make(ctx, mine)
+		return rendering{th, mine.spare}, err
 	})
 	if joined {
 		mine.done()
 	}
-	return th, joined, err
+	p.spare = r.spare
+	return r.thing, joined, err
+}
+
+// A rendering is what all who wait for a picture get.
+type rendering struct {
+	thing *cache.Thing
+	spare bool
 }
 
 // flight tells renders apart: also those of the same bytes under two names, as each is kept with its own image.
@@ -675,6 +708,9 @@ func (h *Handler) make(ctx context.Context, p *picture) (*cache.Thing, error) {
 	th := newThing(p, pic.Format.ContentType(), pic.Bytes)
 	th.Inputs = p.marks() // so that a purge of any of them finds it
 	if p.keepable() && (!p.behind || len(th.Body) < p.most && ctx.Err() == nil) {
+		if p.spare = h.crowded(ctx, p); p.spare {
+			return th, nil
+		}
 		_ = h.store.Put(ctx, p.key, th, p.keepable) // what could not be kept is made again
 	}
 	return th, nil

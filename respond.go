@@ -146,6 +146,8 @@ func (h *Handler) freshnessOf(p *picture, now time.Time) *freshness {
 	switch {
 	case asked == cache.Revalidated && !p.made:
 		f.values[0] = "imagecdn; fwd=stale; fwd-status=304; ttl=" + seconds(left)
+	case p.spare:
+		f.values[0] = "imagecdn; fwd=miss; detail=too-many-variants"
 	case (asked >= cache.Filled || p.made) && unkept:
 		f.values[0] = "imagecdn; fwd=miss"
 	case asked >= cache.Filled || p.made:
@@ -153,7 +155,7 @@ func (h *Handler) freshnessOf(p *picture, now time.Time) *freshness {
 	default:
 		f.values[0] = "imagecdn; hit; ttl=" + seconds(left)
 	}
-	if p.atMost > 0 {
+	if p.atMost > 0 && !p.spare {
 		f.values[0] += "; detail=stand-in"
 	}
 	switch most := h.opts.BrowserMaxAge; {

@@ -45,6 +45,29 @@ func (d *Disk) List(ctx context.Context, source string, visit func(source, image
 	return nil
 }
 
+// Count implements [Counter], by listing the image's folder.
+func (d *Disk) Count(_ context.Context, source, image string) (n int, err error) {
+	done, open := d.use()
+	if !open {
+		return 0, errClosed
+	}
+	defer done()
+	files, err := d.fs.list(d.folder(source, image))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		d.fault("listing", err)
+		return 0, err
+	}
+	for _, f := range files {
+		if kind, ok := kindOf(f.Name()); ok && kind != Original {
+			n++
+		}
+	}
+	return n, nil
+}
+
 // listFolder says whose a folder is, and reads the names in it. Where it has none, a thing tells whose it is.
 func (d *Disk) listFolder(folder string) (source, image string, names []ListedName) {
 	files := d.listed(folder)

@@ -25,8 +25,9 @@ type Memory struct {
 	open   sync.RWMutex
 	closed bool
 
-	mu    sync.Mutex // guards index and the maps in it
+	mu    sync.Mutex // guards index, the maps in it, and made
 	index map[imageKey]map[Key]*held
+	made  map[imageKey]int // derivatives and composites of an image, where there are any
 }
 
 type held struct {
@@ -52,7 +53,15 @@ func (m *Memory) listUnder(ik imageKey, h *held) {
 	if m.index[ik] == nil {
 		m.index[ik] = make(map[Key]*held)
 	}
+	if m.index[ik][h.key] == nil && h.isMadeOf(ik) {
+		m.made[ik]++
+	}
 	m.index[ik][h.key] = h
+}
+
+// isMadeOf reports whether h is a picture of that image, and not one that it is only a part of.
+func (h *held) isMadeOf(ik imageKey) bool {
+	return h.key.Kind != Original && h.key.Source == ik.source && h.key.Image == ik.image
 }
 
 // unlist takes h out of the index, unless an equal thing has taken its place. The caller holds m.mu.
@@ -70,6 +79,11 @@ func (m *Memory) unlistUnder(ik imageKey, h *held) {
 		return
 	}
 	delete(m.index[ik], h.key)
+	if h.isMadeOf(ik) {
+		if m.made[ik]--; m.made[ik] == 0 {
+			delete(m.made, ik)
+		}
+	}
 	if len(m.index[ik]) == 0 {
 		delete(m.index, ik)
 	}
@@ -81,6 +95,7 @@ func NewMemory(bytes int64) *Memory {
 		bytes: orDefault(bytes, 256<<20),
 		seed:  maphash.MakeSeed(),
 		index: make(map[imageKey]map[Key]*held),
+		made:  make(map[imageKey]int),
 	}
 	c, err := ristretto.NewCache(&ristretto.Config[uint64, *held]{
 		// Fifty counters for each thing that fits, taking things to be 16 KiB. Its documentation advises ten; on Zipf
@@ -191,6 +206,13 @@ func (m *Memory) List(ctx context.Context, source string, visit func(source, ima
 	return nil
 }
 
+// Count implements [Counter].
+func (m *Memory) Count(_ context.Context, source, image string) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.made[imageKey{source, image}], nil
+}
+
 // images returns those of a source, or of all.
 func (m *Memory) images(source string) (images []imageKey) {
 	m.mu.Lock()
@@ -224,6 +246,7 @@ func (m *Memory) remove(ik imageKey, r *Removed) {
 	m.mu.Lock()
 	things := m.index[ik]
 	delete(m.index, ik)
+	delete(m.made, ik)
 	for _, h := range things {
 		m.unlist(h) // under its other images, so that whoever removes one of them does not count it
 	}

@@ -52,6 +52,13 @@ type ListedName struct {
 	Entry   *Entry
 }
 
+// A Counter is a Store that can say how many pictures it keeps of an image, so that one image's cannot fill it.
+type Counter interface {
+	// Count returns how many derivatives and composites are kept under the image's own keys: not the original, and not other images'
+	// composites that it is a part of. What is being written may be missing.
+	Count(ctx context.Context, source, image string) (int, error)
+}
+
 // listersOf finds the Listers in a store that may be made of tiers.
 func listersOf(s Store) []Lister {
 	if t, ok := s.(*tiered); ok {

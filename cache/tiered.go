@@ -134,6 +134,17 @@ func (t *tiered) Remove(ctx context.Context, source, image string) (Removed, err
 	return a, errors.Join(errA, errB)
 }
 
+// Count implements [Counter], where a tier does. What is on its way to the slow tier is in the fast one, unless that had to let go of it.
+func (t *tiered) Count(ctx context.Context, source, image string) (most int, err error) {
+	for _, s := range []Store{t.fast, t.slow} {
+		if c, ok := s.(Counter); ok {
+			n, countErr := c.Count(ctx, source, image)
+			most, err = max(most, n), errors.Join(err, countErr)
+		}
+	}
+	return most, err
+}
+
 // drop implements [dropper].
 func (t *tiered) drop(source, image string) {
 	t.forget(func(s, i string) bool { return s == source && i == image })

@@ -74,6 +74,10 @@ type Renderer struct {
 	// Zero means 8192. Negative means no limit but the format's.
 	MaxSize int
 
+	// MaxEnlarge is how many times wider, or higher, than its original an output may be, with what is around it; what would be
+	// larger is ErrPlan. Zero means that MaxSize alone decides.
+	MaxEnlarge float64
+
 	// MaxScans is how many scans a progressive JPEG may have. Each costs a pass over all pixels and
 	// takes but 34 bytes, so that 43 KB can be 3 s of work. Encoders write 10. Zero means 100. Negative
 	// means no limit.
@@ -342,6 +346,10 @@ func (j *job) sizeFits(frames int) error {
 	}
 	if f.X > n || f.Y > n {
 		return fmt.Errorf("%w: the result would be %dx%d, of at most %d on a side", ErrTooLarge, f.X, f.Y, n)
+	}
+	if most := j.MaxEnlarge; most > 0 && !j.to.Format.Data() &&
+		(float64(f.X) > math.Ceil(most*float64(j.srcW)) || float64(f.Y) > math.Ceil(most*float64(j.srcH))) {
+		return fmt.Errorf("%w: the result would be %dx%d, and may be %v times the original's %dx%d at most", ErrPlan, f.X, f.Y, most, j.srcW, j.srcH)
 	}
 	if frames > 1 && int64(f.X)*int64(f.Y)*int64(frames) > j.maxPixels() {
 		return fmt.Errorf("%w: the result would be %d frames of %dx%d, of at most %d pixels",
