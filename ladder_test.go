@@ -247,20 +247,20 @@ func TestMaxEnlarge(t *testing.T) {
 	o.set("/dot.png", answer{header: cacheFor("max-age=60"), body: paint(t, red, 10, 8)})
 	h := open(t, o, &imagecdn.Options{MaxEnlarge: 2})
 	for query, want := range map[string]int{
-		"w=20":                       200,
-		"w=21":                       400,
-		"w=10&dpr=2":                 200,
-		"w=10&dpr=3":                 400,
-		"h=16":                       200,
-		"h=17":                       400,
-		"w=8000&h=8000&fit=fill":     400, // what is around it counts
-		"w=8000&fit=max":             200, // does not enlarge
-		"w=8000&h=8000&fit=crop":     400,
-		"rect=0,0,2,2&w=20&h=16":     200, // of the original, not of what is cut out of it
-		"w=20&pad=1":                 200,
-		"w=20&border=2,000000&pad=3": 200, // both are within the box
-		"w=20&pad=100":               400, // unless it has no room for them
-		"border=1,000000":            200,
+		"w=20":                   200,
+		"w=21":                   400,
+		"w=10&dpr=2":             200,
+		"w=10&dpr=3":             400,
+		"h=16":                   200,
+		"h=17":                   400,
+		"w=8000&h=8000&fit=fill": 400, // what is around it counts
+		"w=8000&fit=max":         200, // does not enlarge
+		"w=8000&h=8000&fit=crop": 400,
+		"rect=0,0,2,2&w=20&h=16": 200, // of the original, not of what is cut out of it
+		"w=20&pad=1":             200,
+		"w=18&pad=1":             200, // which the box has room for
+		"w=20&pad=100":           400, // unless it has no room for them
+		"border=1,000000":        200,
 	} {
 		if w := get(h, "/photos/dot.png?"+query); w.Code != want || want == 400 && !strings.Contains(w.Body.String(), "2 times the original's 10x8") {
 			t.Errorf("%s: %d %s, want %d", query, w.Code, w.Body, want)

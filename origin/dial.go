@@ -121,10 +121,13 @@ func race(ctx context.Context, targets []string, dial func(ctx context.Context, 
 }
 
 // spelling refuses hosts that some resolvers take for an address and others for a name, so that what is judged could be other than
-// what was meant: "2130706433", "0x7f.1", "0177.0.0.1", "127.1", "127.0.0.1.". And those that name this machine whatever
-// a resolver says (RFC 6761 section 6.3).
+// what was meant: "2130706433", "0x7f.1", "0177.0.0.1", "127.1", "127.0.0.1.". And addresses with a zone, and
+// the names of this machine, whatever a resolver says (RFC 6761 section 6.3).
 func spelling(host string) error {
-	if _, err := netip.ParseAddr(host); err == nil {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		if addr.Zone() != "" {
+			return errors.New("an address with a zone, which the resolver may leave out: " + strconv.Quote(host))
+		}
 		return nil // for the guard to judge
 	}
 	name := strings.ToLower(strings.TrimSuffix(host, "."))

@@ -205,6 +205,7 @@ func TestSpellingsOfPrivateHostsAreRefused(t *testing.T) {
 		"http://[::ffff:7f00:1]/",
 		"http://[::1%25lo]/",
 		"http://[fe80::1%25eth0]/",
+		"http://[2606:4700:4700::1111%25eth0]/",
 		"http://①②⑦.⓪.⓪.①/",
 		"http://１２７.0.0.1/",
 		"http://2130706433/",
