@@ -71,7 +71,15 @@ func (h *Handler) Admin(o *AdminOptions) http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		writeAPIError(w, http.StatusNotFound, "not_found", "there is nothing at "+r.Method+" "+mounted(r), "")
 	})
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Of all that comes from here, also what the mux answers by itself.
+		header := w.Header()
+		header.Set("Content-Type", "text/plain; charset=utf-8")
+		header.Set("X-Content-Type-Options", "nosniff")
+		header.Set("Content-Security-Policy", errorPolicy)
+		header.Set("Cache-Control", "no-store")
+		mux.ServeHTTP(w, r)
+	})
 }
 
 type admin struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"mime"
 	"net/http"
 	"strconv"
@@ -54,6 +55,7 @@ func disposition(name string) string {
 // notModified answers a request whose client has the picture already.
 func (h *Handler) notModified(w http.ResponseWriter, p *picture) {
 	w.Header().Set("Etag", p.etag())
+	w.Header().Set("X-Content-Type-Options", "nosniff")
 	h.setFreshness(w.Header(), p)
 	w.WriteHeader(http.StatusNotModified)
 }
@@ -219,6 +221,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	header := w.Header()
 	header.Set("Content-Type", "text/plain; charset=utf-8")
 	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Content-Security-Policy", errorPolicy) // the line may quote the URL
 	header.Set("Cache-Control", "no-store")
 	if seconds := int64((e.lifetime + time.Second - 1) / time.Second); seconds > 0 {
 		header.Set("Cache-Control", "public, max-age="+strconv.FormatInt(seconds, 10))
@@ -226,11 +229,16 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if e.retryAfter > 0 {
 		header.Set("Retry-After", strconv.FormatInt(int64((e.retryAfter+time.Second-1)/time.Second), 10))
 	}
+	body := oneLine(e.text) + "\n"
+	header.Set("Content-Length", strconv.Itoa(len(body))) // of a HEAD too
 	w.WriteHeader(e.status)
 	if r.Method != http.MethodHead {
-		fmt.Fprintln(w, oneLine(e.text))
+		io.WriteString(w, body)
 	}
 }
+
+// errorPolicy is the Content-Security-Policy of what is to be read and never run.
+const errorPolicy = "default-src 'none'; frame-ancestors 'none'; sandbox"
 
 // oneLine keeps a text to one line of a bounded length, whatever bytes of a stranger it quotes.
 func oneLine(s string) string {

@@ -19,7 +19,7 @@ var ErrOrigin = errors.New("origin not allowed")
 //
 // Pages are given no more than anybody is: credentials are never allowed, and of methods only GET and HEAD.
 //
-// The zero value allows no origin, and changes nothing. Where there are origins, the Access-Control fields and the
+// The zero value allows no origin, and changes nothing. Where there are origins in either list, the Access-Control fields and the
 // Timing-Allow-Origin of the wrapped handler's response are replaced, so that what an upstream server allows is not passed on.
 //
 // CORS protects pages from each other inside browsers. It refuses no request: what nobody may read needs a [Signature].
@@ -36,6 +36,10 @@ type CORS struct {
 	//
 	// Zero means none.
 	Origins []string
+
+	// TimingOrigins are the origins whose pages may measure how long an image took, and where: Timing-Allow-Origin. They are of the same
+	// forms. Nil means Origins; a list without entries, none.
+	TimingOrigins []string
 
 	// ExposeHeaders are the response header fields that scripts may read.
 	// Zero means Cache-Status, ETag, Age and Content-Length.
@@ -61,19 +65,28 @@ func (c *CORS) Check(r *http.Request) error {
 }
 
 // Handler returns a handler that adds to the responses of h what lets allowed origins read them. It panics, as
-// [http.ServeMux.Handle] does, if an entry of Origins or ResourcePolicy is not of a form described there.
+// [http.ServeMux.Handle] does, if an entry of Origins or TimingOrigins, or ResourcePolicy, is not of a form described there.
 //
 //  1. A preflight request (OPTIONS with Origin and Access-Control-Request-Method) is answered here, with 204. h does not
 //     see it.
-//  2. A response to an allowed origin gets Access-Control-Allow-Origin, Access-Control-Expose-Headers and
-//     Timing-Allow-Origin. If everybody is allowed, so does one to a request without Origin.
-//  3. Unless everybody is allowed, every response gets Vary: Origin, so that a shared cache does not give to
+//  2. A response to an allowed origin gets Access-Control-Allow-Origin and Access-Control-Expose-Headers, and one to an origin that may
+//     measure Timing-Allow-Origin. If everybody is allowed, so does one to a request without Origin.
+//  3. Unless everybody is allowed both, or nobody either, every response gets Vary: Origin, so that a shared cache does not give to
 //     one origin what was made for another. As caches count by that field, "*" is the better choice for public images.
 //  4. Cross-Origin-Resource-Policy is set if there is one.
 func (c *CORS) Handler(h http.Handler) http.Handler {
-	for _, origin := range c.Origins {
-		if err := validOrigin(origin); err != nil {
-			panic(fmt.Sprintf("middleware: CORS.Origins: %v", err))
+	timers := c.TimingOrigins
+	if timers == nil {
+		timers = c.Origins
+	}
+	for _, list := range []struct {
+		name    string
+		origins []string
+	}{{"Origins", c.Origins}, {"TimingOrigins", timers}} {
+		for _, origin := range list.origins {
+			if err := validOrigin(origin); err != nil {
+				panic(fmt.Sprintf("middleware: CORS.%s: %v", list.name, err))
+			}
 		}
 	}
 	switch c.ResourcePolicy {
@@ -81,10 +94,11 @@ func (c *CORS) Handler(h http.Handler) http.Handler {
 	default:
 		panic(fmt.Sprintf("middleware: CORS.ResourcePolicy: %q is not cross-origin, same-site or same-origin", c.ResourcePolicy))
 	}
-	if len(c.Origins) == 0 && c.ResourcePolicy == "" {
+	if len(c.Origins) == 0 && len(timers) == 0 && c.ResourcePolicy == "" {
 		return h
 	}
-	origins := parseOrigins(c.Origins)
+	origins, timing := parseOrigins(c.Origins), parseOrigins(timers)
+	none := origins.empty() && timing.empty()
 	expose := listOr(c.ExposeHeaders, "Cache-Status, ETag, Age, Content-Length")
 	allow := listOr(c.AllowHeaders, "*")
 	maxAge := "0"
@@ -98,14 +112,15 @@ func (c *CORS) Handler(h http.Handler) http.Handler {
 
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		allowed := origins.allow(r) // the value of Access-Control-Allow-Origin, or empty
+		measures := timing.allow(r) // that of Timing-Allow-Origin, or empty
 		decorate := func(header http.Header) {
 			if policy != "" {
 				header.Set("Cross-Origin-Resource-Policy", policy)
 			}
-			if origins.empty() {
+			if none {
 				return
 			}
-			if !origins.everybody {
+			if origins.some() || timing.some() {
 				vary(header, "Origin")
 			}
 			for name := range header {
@@ -118,7 +133,9 @@ func (c *CORS) Handler(h http.Handler) http.Handler {
 				if expose != "" {
 					header.Set("Access-Control-Expose-Headers", expose)
 				}
-				header.Set("Timing-Allow-Origin", allowed)
+			}
+			if measures != "" {
+				header.Set("Timing-Allow-Origin", measures)
 			}
 		}
 
@@ -198,6 +215,9 @@ func parseOrigins(list []string) *origins {
 }
 
 func (o *origins) empty() bool { return !o.everybody && len(o.exact) == 0 && len(o.below) == 0 }
+
+// some reports whether it depends on the origin what is allowed.
+func (o *origins) some() bool { return !o.everybody && !o.empty() }
 
 func (o *origins) check(r *http.Request) error {
 	if len(r.Header["Origin"]) == 0 || o.allow(r) != "" {

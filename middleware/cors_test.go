@@ -223,3 +223,41 @@ func TestCORSFieldsAreSent(t *testing.T) {
 		}
 	}
 }
+
+// Who may measure can be a list apart from who may read.
+func TestTimingOrigins(t *testing.T) {
+	for _, test := range []struct {
+		name               string
+		cors               CORS
+		origin             string
+		allow, timing, who string // Access-Control-Allow-Origin, Timing-Allow-Origin and Vary
+	}{
+		{"as Origins", CORS{Origins: []string{"https://a.example"}}, "https://a.example", "https://a.example", "https://a.example", "Origin"},
+		{"none", CORS{Origins: []string{"*"}, TimingOrigins: []string{}}, "https://a.example", "*", "", ""},
+		{"everybody", CORS{Origins: []string{"https://a.example"}, TimingOrigins: []string{"*"}}, "https://b.example", "", "*", "Origin"},
+		{"some of all", CORS{Origins: []string{"*"}, TimingOrigins: []string{"https://*.a.example"}}, "https://x.a.example", "*", "https://x.a.example", "Origin"},
+		{"others of all", CORS{Origins: []string{"*"}, TimingOrigins: []string{"https://*.a.example"}}, "https://a.example", "*", "", "Origin"},
+		{"alone", CORS{TimingOrigins: []string{"*"}}, "", "", "*", ""},
+		{"nobody", CORS{TimingOrigins: []string{}}, "https://a.example", "", "upstream", ""},
+	} {
+		h := test.cors.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Timing-Allow-Origin", "upstream")
+		}))
+		r := httptest.NewRequest(http.MethodGet, "/cat.jpg", nil)
+		if test.origin != "" {
+			r.Header.Set("Origin", test.origin)
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		got := w.Header()
+		if got.Get("Access-Control-Allow-Origin") != test.allow || got.Get("Timing-Allow-Origin") != test.timing || got.Get("Vary") != test.who {
+			t.Errorf("%s: %v", test.name, got)
+		}
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("a bad entry does not panic")
+		}
+	}()
+	(&CORS{TimingOrigins: []string{"a.example"}}).Handler(http.NotFoundHandler())
+}

@@ -174,5 +174,6 @@ func refuse(w http.ResponseWriter, err error) {
 		status = http.StatusNotFound
 	}
 	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; sandbox") // the line may quote the URL
 	http.Error(w, err.Error(), status)
 }

@@ -95,7 +95,8 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 	f.Var(&renders, "render-memory", "most `bytes` of memory for making pictures, or unlimited")
 	key := f.String("api-key", "", "`key` of the invalidation API (default: a new one, which is printed)")
 	keyFile := f.String("api-key-file", "", "`file` that holds the key")
-	private := f.Bool("allow-private", false, "let sources be at loopback and private addresses")
+	var private privateFlag
+	f.Var(&private, "allow-private", "let sources be at loopback and private addresses: all, or with =`NAME,NAME` these")
 	var dialect dialectFlags
 	dialect.define(f)
 	warm := f.Int("warm", 0, "how many of an image's popular `pictures` are made again after a purge of it")
@@ -114,7 +115,9 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 	demo := len(sources) == 0
 	opened := imagecdn.Sources{"photos": imagecdn.FS(samples.FS())}
 	if !demo {
-		opened = openSources(sources, *private)
+		if opened, err = openSources(sources, private); err != nil {
+			return err
+		}
 	}
 	if demo && guard.given() {
 		return usageError("-sign and -allow take a -source: the page of sample photographs is not signed")
@@ -206,7 +209,33 @@ func limitMemory(images, renders int64) {
 	}
 }
 
-func openSources(given sourceFlags, private bool) imagecdn.Sources {
+// privateFlag is which sources may be at private addresses: -allow-private for all, -allow-private=NAME,NAME for some.
+type privateFlag struct {
+	all   bool
+	names []string
+}
+
+func (p *privateFlag) String() string   { return strings.Join(p.names, ",") }
+func (p *privateFlag) IsBoolFlag() bool { return true }
+
+func (p *privateFlag) Set(v string) error {
+	switch v {
+	case "true":
+		p.all = true
+	case "false":
+		*p = privateFlag{}
+	default:
+		p.names = append(p.names, strings.Split(v, ",")...)
+	}
+	return nil
+}
+
+func openSources(given sourceFlags, private privateFlag) (imagecdn.Sources, error) {
+	for _, name := range private.names {
+		if !strings.Contains(given[name], "://") {
+			return nil, usageError(fmt.Sprintf("-allow-private=%s: there is no source %q with a URL", strings.Join(private.names, ","), name))
+		}
+	}
 	opened := make(imagecdn.Sources, len(given))
 	for name, where := range given {
 		if !strings.Contains(where, "://") {
@@ -214,10 +243,10 @@ func openSources(given sourceFlags, private bool) imagecdn.Sources {
 			continue
 		}
 		s := imagecdn.Origin(where)
-		s.HTTP = &origin.HTTPOptions{AllowPrivate: private}
+		s.HTTP = &origin.HTTPOptions{AllowPrivate: private.all || slices.Contains(private.names, name)}
 		opened[name] = s
 	}
-	return opened
+	return opened, nil
 }
 
 func openCache(dir string, memory, disk, files int64, log *slog.Logger) (cache.Store, error) {

@@ -26,8 +26,14 @@
 //   - Nothing is unbounded: where Options.MaxQueued events wait, Send waits.
 //
 // Events that wait live in memory: a crash forgets them. A receiver that must not miss any reads
-// [purge.Service.Events] from the last ID that it has. The URL is the operator's: the package does not
-// keep it from private addresses.
+// [purge.Service.Events] from the last ID that it has.
+//
+// # Where requests go
+//
+// To the one URL that [New] was given, and nowhere else: no redirect is followed, and no proxy of the environment is used. That URL is
+// the operator's, who may well have the receiver on a private network, so by default any address is dialled. Where somebody else
+// has a say in it, Options.Control keeps it to public ones. The client is the sender's own: it shares neither connections nor
+// rules with those that fetch images.
 package webhook
 
 import (
@@ -47,6 +53,7 @@ import (
 	"net/url"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/imagecdn/imagecdn/purge"
@@ -80,7 +87,11 @@ type Options struct {
 	// GiveUp is how long an event is tried. Zero means a day.
 	GiveUp time.Duration
 
-	// Transport makes the requests. Nil means one of the sender's own, with no proxy.
+	// Control is asked right before each connect, as [net.Dialer.Control] is, and its error refuses the address: origin.PublicOnly(443)
+	// of this module allows public addresses alone. It is not for a Transport. Nil means that any address is dialled.
+	Control func(network, address string, conn syscall.RawConn) error
+
+	// Transport makes the requests. Nil means one of the sender's own, with no proxy, and no more than 64 KiB of a response's header.
 	Transport http.RoundTripper
 
 	// Logger is told of events that are given up. Nil means nothing is logged.
@@ -115,7 +126,9 @@ func New(to string, key []byte, o *Options) (*Sender, error) {
 	case err != nil:
 		return nil, fmt.Errorf("webhook: %w", err)
 	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
-		return nil, fmt.Errorf("webhook: %q is not the URL of a web server", to)
+		return nil, fmt.Errorf("webhook: %q is not the URL of a web server", u.Redacted())
+	case o != nil && o.Control != nil && o.Transport != nil:
+		return nil, errors.New("webhook: Options.Control is for the sender's own transport, and Options.Transport is another")
 	case len(key) < 16:
 		return nil, fmt.Errorf("webhook: the key has %d bytes; give it 16 or more", len(key))
 	}
@@ -134,12 +147,15 @@ func New(to string, key []byte, o *Options) (*Sender, error) {
 	}
 	if s.o.Transport == nil {
 		s.own = &http.Transport{
-			DialContext:           (&net.Dialer{Timeout: s.o.Timeout}).DialContext,
+			DialContext:           (&net.Dialer{Timeout: s.o.Timeout, Control: s.o.Control}).DialContext,
 			TLSHandshakeTimeout:   s.o.Timeout,
 			ResponseHeaderTimeout: s.o.Timeout,
 			MaxIdleConnsPerHost:   s.o.MaxConcurrent,
 			IdleConnTimeout:       time.Minute,
 			ForceAttemptHTTP2:     true,
+			DisableCompression:    true,
+			// Of an answer, its status is all that counts.
+			MaxResponseHeaderBytes: 64 << 10,
 		}
 		s.o.Transport = s.own
 	}

@@ -7,11 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -278,5 +281,58 @@ func TestOverHTTP(t *testing.T) {
 		if err == nil {
 			t.Errorf("%s is verified", what)
 		}
+	}
+}
+
+// The sender has a client and rules of its own: no proxy, no redirect, and public addresses alone where it is told so.
+func TestTheSendersOwnClient(t *testing.T) {
+	for _, name := range []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"} {
+		t.Setenv(name, "http://127.0.0.1:1/")
+	}
+	var asked atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if asked.Add(1); r.URL.Path == "/moved" {
+			t.Error("a redirect was followed")
+		}
+		w.Header().Set("Location", "/moved")
+		w.WriteHeader(http.StatusTemporaryRedirect)
+	}))
+	defer server.Close()
+	var mu sync.Mutex
+	var dialled []string
+	for _, test := range []struct {
+		name    string
+		control func(network, address string, conn syscall.RawConn) error
+		want    int32 // requests
+	}{
+		{"by default", nil, 1},
+		{"with a condition that does not hold", func(_, address string, _ syscall.RawConn) error {
+			mu.Lock()
+			defer mu.Unlock()
+			dialled = append(dialled, address)
+			return errors.New("not a public address")
+		}, 0},
+	} {
+		asked.Store(0)
+		var log bytes.Buffer
+		s, err := New(server.URL, key, &Options{
+			Control: test.control, Backoff: time.Millisecond, GiveUp: time.Millisecond, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Send(purge.Event{})
+		if err := s.Close(t.Context()); err == nil || asked.Load() != test.want {
+			t.Errorf("%s: %v after %d requests, want %d", test.name, err, asked.Load(), test.want)
+		}
+	}
+	if want := server.Listener.Addr().String(); len(dialled) == 0 || dialled[0] != want {
+		t.Errorf("%v were judged, want %s", dialled, want)
+	}
+	if _, err := New("ftp://ann:secret@a.example", key, nil); err == nil || strings.Contains(err.Error(), "secret") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := New(server.URL, key, &Options{Control: func(string, string, syscall.RawConn) error { return nil }, Transport: http.DefaultTransport}); err == nil {
+		t.Error("Control beside a Transport is taken")
 	}
 }
