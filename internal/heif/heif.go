@@ -33,6 +33,12 @@ type Container struct {
 	At         map[uint32][]byte // data of each item, its first extent
 	Extents    map[uint32]int    // of each item that At has
 	Kinds      map[uint32]string // of each item; empty where there are two
+
+	// Cut says that an item has data beyond the end of the file.
+	Cut bool
+
+	// Excess says that there is more than is looked at. A codec looks at all of it, so the file is not for it.
+	Excess bool
 }
 
 // A Property is one that items share.
@@ -44,9 +50,13 @@ type Property struct {
 // maxItems bounds what is looked at: a grid has at most 256 tiles, and as many of alpha.
 const maxItems = 1024
 
+// maxLinks bounds the properties of all items together: an item has five or six.
+const maxLinks = 16 * maxItems
+
 // Read reads the boxes of a file.
 func Read(data []byte) (c Container) {
 	var meta, idat, iloc []byte
+	links := maxLinks
 	Boxes(data, func(kind string, body []byte) bool {
 		if kind == "meta" && len(body) >= 4 {
 			meta = body[4:]
@@ -63,28 +73,31 @@ func Read(data []byte) (c Container) {
 			idat = body
 		case "iinf":
 			c.Kinds = kinds(body)
+			c.Excess = c.Excess || len(c.Kinds) == maxItems
 		case "iprp":
 			Boxes(body, func(kind string, body []byte) bool {
 				switch kind {
 				case "ipco":
 					Boxes(body, func(kind string, body []byte) bool {
-						c.Properties = append(c.Properties, Property{kind, body})
-						return len(c.Properties) < maxItems
+						c.Excess = c.Excess || len(c.Properties) == maxItems
+						if !c.Excess {
+							c.Properties = append(c.Properties, Property{kind, body})
+						}
+						return !c.Excess
 					})
 				case "ipma":
-					for id, of := range associations(body) {
-						if c.Of == nil {
-							c.Of = map[uint32][]int{}
-						}
-						c.Of[id] = append(c.Of[id], of...)
+					if c.Of == nil {
+						c.Of = map[uint32][]int{}
 					}
+					links = associations(c.Of, body, links)
 				}
-				return true
+				return links > 0
 			})
 		}
 		return true
 	})
-	c.At, c.Extents = locations(iloc, data, idat)
+	c.Excess = c.Excess || links == 0 || len(c.Of) == maxItems
+	c.locations(iloc, data, idat)
 	return c
 }
 
@@ -92,6 +105,17 @@ func Read(data []byte) (c Container) {
 // (-1), top to bottom (0) or left to right (1).
 func Orientation(turns, mirror int) int {
 	return [3][4]int{{1, 8, 3, 6}, {4, 5, 2, 7}, {2, 7, 4, 5}}[mirror+1][turns]
+}
+
+// GridSize reads the size that an image grid makes (ISO/IEC 23008-12, 6.6.2.3). It is 0, 0 where there is none.
+func GridSize(b []byte) (w, h int) {
+	switch {
+	case len(b) >= 12 && b[1]&1 == 1:
+		return int(min(binary.BigEndian.Uint32(b[4:]), 1<<16)), int(min(binary.BigEndian.Uint32(b[8:]), 1<<16))
+	case len(b) >= 8 && b[1]&1 == 0:
+		return int(binary.BigEndian.Uint16(b[4:])), int(binary.BigEndian.Uint16(b[6:]))
+	}
+	return 0, 0
 }
 
 // primary gives the item that is shown.
@@ -123,8 +147,8 @@ func (c *cursor) take(size int) (v uint64) {
 	return v
 }
 
-// associations gives the properties of each item by number, from 1.
-func associations(ipma []byte) map[uint32][]int {
+// associations adds the properties of each item by number, from 1, until there are links of them. It returns how many links are left.
+func associations(of map[uint32][]int, ipma []byte, links int) int {
 	c := cursor{b: ipma}
 	version, flags := c.take(1), c.take(3)
 	idSize, size := 2, 1
@@ -134,20 +158,20 @@ func associations(ipma []byte) map[uint32][]int {
 	if flags&1 != 0 {
 		size = 2
 	}
-	of := map[uint32][]int{}
-	for n := c.take(4); n > 0 && !c.short && len(of) < maxItems; n-- {
+	for n := c.take(4); n > 0 && !c.short && len(of) < maxItems && links > 0; n-- {
 		id := uint32(c.take(idSize))
-		for k := c.take(1); k > 0; k-- {
+		links-- // one without properties is looked at, too
+		for k := c.take(1); k > 0 && links > 0; k-- {
 			essential := uint64(1) << (8*size - 1)
 			of[id] = append(of[id], int(c.take(size)&^essential))
+			links--
 		}
 	}
-	return of
+	return links
 }
 
-// locations gives the data of each item, its first extent, as far as it is in the file itself or in idat, and how many extents
-// there are.
-func locations(iloc, data, idat []byte) (at map[uint32][]byte, extents map[uint32]int) {
+// locations reads where the data of each item is, in the file itself or in idat.
+func (f *Container) locations(iloc, data, idat []byte) {
 	c := cursor{b: iloc}
 	version := c.take(4) >> 24
 	sizes := c.take(2)
@@ -156,8 +180,14 @@ func locations(iloc, data, idat []byte) (at map[uint32][]byte, extents map[uint3
 	if version == 2 {
 		idSize = 4
 	}
-	at, extents = map[uint32][]byte{}, map[uint32]int{}
-	for n := c.take(idSize); n > 0 && !c.short && len(at) < maxItems; n-- {
+	f.At, f.Extents = map[uint32][]byte{}, map[uint32]int{}
+	// Sizes of zero take no bytes, so that nothing but a count bounds how often they are read.
+	left := maxLinks
+	for n := c.take(idSize); n > 0 && !c.short; n-- {
+		if left--; left < 0 || len(f.At) == maxItems {
+			f.Excess = true
+			return
+		}
 		id, method := uint32(c.take(idSize)), uint64(0)
 		if version > 0 {
 			method = c.take(2) & 15
@@ -170,20 +200,33 @@ func locations(iloc, data, idat []byte) (at map[uint32][]byte, extents map[uint3
 			from = idat
 		}
 		for k := range count {
+			if left--; left < 0 {
+				f.Excess = true
+				return
+			}
 			if version > 0 {
 				c.take(indexSize)
 			}
 			offset, length := base+c.take(offsetSize), c.take(lengthSize)
 			if c.short {
-				return at, extents
+				return
 			}
-			if k == 0 && method <= 1 && offset <= uint64(len(from)) {
-				at[id] = from[offset:][:min(length, uint64(len(from))-offset)]
-				extents[id] += int(count) // of all places that an item has
+			if method > 1 {
+				continue
+			}
+			if length == 0 { // to the end
+				length = uint64(len(from)) - min(offset, uint64(len(from)))
+			}
+			if offset > uint64(len(from)) || length > uint64(len(from))-offset {
+				f.Cut = true
+				continue
+			}
+			if k == 0 {
+				f.At[id] = from[offset:][:length]
+				f.Extents[id] += int(count) // of all places that an item has
 			}
 		}
 	}
-	return at, extents
 }
 
 // kinds gives the kind of each item, such as "av01" or "grid".

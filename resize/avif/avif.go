@@ -151,6 +151,12 @@ func readItem(c heif.Container, id uint32) (it item, err error) {
 func probe(data []byte) (resize.Info, error) {
 	info := resize.Info{Format: resize.AVIF, Frames: 1}
 	c := heif.Read(data)
+	switch {
+	case c.Excess:
+		return info, fmt.Errorf("%w: AVIF of too many parts", resize.ErrTooLarge)
+	case c.Cut:
+		return info, fmt.Errorf("%w: AVIF cut off", resize.ErrDamaged)
+	}
 	it, err := readItem(c, c.Primary)
 	if err != nil {
 		return info, err
@@ -162,10 +168,20 @@ func probe(data []byte) (resize.Info, error) {
 	for _, p := range c.Properties {
 		info.Alpha = info.Alpha || p.Kind == "auxC" && bytes.Contains(p.Body, []byte("alpha"))
 	}
+	// Pictures may share their data in a file made up to be looked through again and again.
+	most := 4*len(data) + 1<<20
 	for id := range c.Of {
 		part, err := readItem(c, id)
 		if err != nil {
 			return info, err
+		}
+		if most -= len(c.At[id]) + len(part.config); most < 0 {
+			return info, fmt.Errorf("%w: AVIF with pictures of the same data", resize.ErrDamaged)
+		}
+		if c.Kinds[id] == "grid" {
+			if w, h := heif.GridSize(c.At[id]); w != part.w || h != part.h || w == 0 {
+				return info, fmt.Errorf("%w: AVIF whose container says %dx%d and whose grid %dx%d", resize.ErrDamaged, part.w, part.h, w, h)
+			}
 		}
 		if !part.coded {
 			continue
@@ -202,7 +218,7 @@ func profile(data []byte) []byte {
 		}
 		switch kind, body := string(p.Body[:4]), p.Body[4:]; kind {
 		case "prof", "rICC":
-			if icc.SpaceOf(body) == icc.RGB {
+			if icc.SpaceOf(body) == icc.RGB || len(body) > icc.MaxBytes {
 				return body
 			}
 		case "nclx":

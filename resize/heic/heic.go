@@ -110,6 +110,10 @@ func probe(data []byte) (resize.Info, error) {
 	c := heif.Read(data)
 	whole := readItem(c, c.Primary)
 	switch kind := c.Kinds[c.Primary]; {
+	case c.Excess:
+		return info, fmt.Errorf("%w: HEIC of too many parts", resize.ErrTooLarge)
+	case c.Cut:
+		return info, fmt.Errorf("%w: HEIC cut off", resize.ErrDamaged)
 	case whole.problem != nil:
 		return info, whole.problem
 	case whole.w == 0 || whole.h == 0:
@@ -119,8 +123,13 @@ func probe(data []byte) (resize.Info, error) {
 	}
 	info.Width, info.Height = whole.outW, whole.outH
 	most := max(4*whole.w*whole.h, 1<<20) // a tile is hardly larger than the whole
+	// Pictures may share their data in a file made up to be looked through again and again. A grid's tiles share their header.
+	work := 4*len(data) + 1<<20
 	for id, kind := range c.Kinds {
 		part, at := readItem(c, id), c.At[id]
+		if work -= len(at) + len(part.config); work < 0 {
+			return info, fmt.Errorf("%w: HEIC with pictures of the same data", resize.ErrDamaged)
+		}
 		switch {
 		case part.problem != nil:
 			return info, part.problem
@@ -133,7 +142,7 @@ func probe(data []byte) (resize.Info, error) {
 				return info, err
 			}
 		case "grid":
-			if w, h := gridSize(at); w != part.w || h != part.h || w == 0 {
+			if w, h := heif.GridSize(at); w != part.w || h != part.h || w == 0 {
 				return info, fmt.Errorf("%w: HEIC whose container says %dx%d and whose grid %dx%d", resize.ErrDamaged, part.w, part.h, w, h)
 			}
 		case "", "iovl", "iden", "av01", "jpeg", "avc1", "unci", "mski":
@@ -141,17 +150,6 @@ func probe(data []byte) (resize.Info, error) {
 		}
 	}
 	return info, nil
-}
-
-// gridSize reads the size that an image grid makes (ISO/IEC 23008-12, 6.6.2.3).
-func gridSize(b []byte) (w, h int) {
-	switch {
-	case len(b) >= 12 && b[1]&1 == 1:
-		return int(min(binary.BigEndian.Uint32(b[4:]), 1<<16)), int(min(binary.BigEndian.Uint32(b[8:]), 1<<16))
-	case len(b) >= 8 && b[1]&1 == 0:
-		return int(binary.BigEndian.Uint16(b[4:])), int(binary.BigEndian.Uint16(b[6:]))
-	}
-	return 0, 0
 }
 
 // checkCoded holds what a picture's data will be decoded to, to what its container says.
