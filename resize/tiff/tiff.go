@@ -55,6 +55,9 @@ func probe(data []byte) (resize.Info, error) {
 	if err != nil {
 		return resize.Info{}, kind(err)
 	}
+	if err := checkBlocks(data); err != nil {
+		return resize.Info{}, err
+	}
 	info := resize.Info{Format: resize.TIFF, Width: c.Width, Height: c.Height, Orientation: orientation(data), Frames: 1}
 	switch c.ColorModel {
 	case color.NRGBAModel, color.NRGBA64Model, color.RGBAModel, color.RGBA64Model:
