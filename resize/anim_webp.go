@@ -54,8 +54,12 @@ func framesOfWebP(data []byte) (*Frames, error) {
 			if chunk[15]&anmfDispose != 0 {
 				h.Disposal = ToBackground
 			}
-			if !h.Rect.In(canvas) {
+			switch size := codedSize(chunk); {
+			case !h.Rect.In(canvas):
 				bad = fmt.Errorf("frame %d of %v in a canvas of %v", len(parts)+1, h.Rect, canvas.Max)
+			case size != h.Rect.Size():
+				// The decoder takes memory for what the picture says of itself.
+				bad = fmt.Errorf("frame %d of %v has a picture of %v", len(parts)+1, h.Rect.Size(), size)
 			}
 			f.Headers, parts = append(f.Headers, h), append(parts, chunk)
 		}
@@ -71,6 +75,22 @@ func framesOfWebP(data []byte) (*Frames, error) {
 		return decodeStillWebP(ctx, stillOfFrame(parts[i]))
 	}
 	return f, nil
+}
+
+// codedSize gives the size that the picture of an ANMF chunk says it has (RFC 6386, 9.1, and RFC 9649, 3.4); nothing if there is none.
+func codedSize(anmf []byte) (size image.Point) {
+	riff(anmf[anmfHeader:], func(kind string, b []byte) bool {
+		switch {
+		case kind == "VP8 " && len(b) >= 10:
+			const scaled = 1<<14 - 1 // below two bits of a wish for a larger picture
+			size = image.Pt(int(binary.LittleEndian.Uint16(b[6:]))&scaled, int(binary.LittleEndian.Uint16(b[8:]))&scaled)
+		case kind == "VP8L" && len(b) >= 5:
+			v := u32(b[1:])
+			size = image.Pt(int(v&(1<<14-1))+1, int(v>>14&(1<<14-1))+1)
+		}
+		return kind != "VP8 " && kind != "VP8L"
+	})
+	return size
 }
 
 // stillOfFrame gives the picture of an ANMF chunk as a file.

@@ -34,6 +34,10 @@ func probeBMP(data []byte) (Info, error) {
 		}
 		return Info{}, fmt.Errorf("%w: BMP: %w", ErrDamaged, err)
 	}
+	// Nothing is compressed in those that are read: what is too short would take memory for nothing.
+	if row := (int64(c.Width)*int64(binary.LittleEndian.Uint16(data[28:])) + 31) / 32 * 4; row*int64(c.Height) > int64(len(data)) {
+		return Info{}, fmt.Errorf("%w: BMP cut off", ErrDamaged)
+	}
 	alpha := len(data) >= 30 && binary.LittleEndian.Uint16(data[28:]) == 32
 	return Info{Format: BMP, Width: c.Width, Height: c.Height, Orientation: 1, Frames: 1, Alpha: alpha}, nil
 }

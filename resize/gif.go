@@ -142,7 +142,7 @@ func decodeGIF(ctx context.Context, data []byte, _ DecodeOptions) (image.Image, 
 	if walkGIF(data, func(gifFrame) {}) {
 		return nil, errCut
 	}
-	m, err := gif.Decode(&reader{ctx, data})
+	m, err := decodeGIFImage(ctx, data)
 	if err != nil {
 		return nil, err
 	}
@@ -156,6 +156,24 @@ func decodeGIF(ctx context.Context, data []byte, _ DecodeOptions) (image.Image, 
 	dst := image.NewNRGBA(screen)
 	draw.Draw(dst, m.Bounds(), m, m.Bounds().Min, draw.Src)
 	return dst, nil
+}
+
+// decodeGIFImage decodes the first image of a file, where there is data enough for it: image/gif takes memory for all of it
+// before it looks.
+func decodeGIFImage(ctx context.Context, data []byte) (image.Image, error) {
+	enough, first := true, true
+	walkGIF(data, func(f gifFrame) {
+		if first {
+			// A code of LZW has two bits at least. What it stands for is a pixel longer than any before, and has 4,096 at most.
+			codes := int64(len(f.image)) * 4
+			size := f.rect().Size()
+			enough, first = int64(size.X)*int64(size.Y) <= codes*min(codes, 4096), false
+		}
+	})
+	if !enough {
+		return nil, errCut
+	}
+	return gif.Decode(&reader{ctx, data})
 }
 
 // framesOfGIF reads all headers. Each frame is then decoded as a file of its own.
@@ -191,7 +209,7 @@ func framesOfGIF(data []byte) (*Frames, error) {
 		return nil, outside
 	}
 	f.Decode = func(ctx context.Context, i int) (image.Image, error) {
-		return gif.Decode(&reader{ctx, slices.Concat(head, parts[i], []byte{gifTrailer})})
+		return decodeGIFImage(ctx, slices.Concat(head, parts[i], []byte{gifTrailer}))
 	}
 	return f, nil
 }

@@ -45,10 +45,16 @@ type dib struct {
 	hasMasks bool      // the header is followed by them
 }
 
+// maxIcons is how many pictures of a file are looked at: an icon has one for each of a dozen sizes, in a few depths.
+const maxIcons = 256
+
 // largestIcon gives the picture with the most pixels, and of these the one with the most colours. What directories say of sizes
 // is not looked at, as many are wrong; the pictures themselves know.
 func largestIcon(data []byte) (best icon, err error) {
 	n := int(binary.LittleEndian.Uint16(data[4:]))
+	if n > maxIcons {
+		return icon{}, fmt.Errorf("%w: ICO of %d pictures, of at most %d", ErrTooLarge, n, maxIcons)
+	}
 	err = fmt.Errorf("%w: ICO cut off", ErrDamaged)
 	found := false
 	for e := data[6:]; n > 0 && len(e) >= 16; e, n = e[16:], n-1 {
@@ -74,11 +80,9 @@ func largestIcon(data []byte) (best icon, err error) {
 // readIcon reads the header of one picture.
 func readIcon(b []byte) (icon, error) {
 	if bytes.HasPrefix(b, []byte(pngSignature)) {
-		info, err := probePNG(b)
-		if err != nil {
-			return icon{}, err
-		}
-		return icon{data: b, png: true, w: info.Width, h: info.Height, bits: 32}, nil
+		// No more than the header is read: entries may share their data, and each walk through it would cost as much again.
+		w, h, err := sizeOfPNG(b)
+		return icon{data: b, png: true, w: w, h: h, bits: 32}, err
 	}
 	if len(b) < 40 {
 		return icon{}, fmt.Errorf("%w: ICO with a picture of %d bytes", ErrDamaged, len(b))

@@ -144,10 +144,14 @@ func samplesOf(components []byte) int {
 	return (4*sum + across*down - 1) / (across * down)
 }
 
+// maxSegments is how many segments a JPEG may have: metadata of 64 MiB is a thousand, and a scan comes with a table or two.
+const maxSegments = 10_000
+
 // checkScans refuses files that would keep a decoder busy for no pixels.
 func checkScans(data []byte, most int) error {
-	scans, frames := 0, 0
+	scans, frames, all := 0, 0, 0
 	segments(data, func(marker byte, _ []byte) bool {
+		all++
 		switch {
 		case marker == mSOS:
 			scans++
@@ -157,6 +161,8 @@ func checkScans(data []byte, most int) error {
 		return marker != mEOI
 	})
 	switch {
+	case all > maxSegments:
+		return fmt.Errorf("%w: JPEG with %d segments, of at most %d", ErrTooLarge, all, maxSegments)
 	case frames > 1:
 		return fmt.Errorf("%w: JPEG with %d frame headers", ErrDamaged, frames)
 	case scans > most:

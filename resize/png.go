@@ -31,40 +31,42 @@ func init() {
 	})
 }
 
+// sizeOfPNG reads IHDR.
+func sizeOfPNG(data []byte) (w, h int, err error) {
+	const end = 8 + 8 + 13 // of the signature, the chunk's header and its body
+	if len(data) < end || string(data[12:16]) != "IHDR" || u32be(data[8:]) != 13 {
+		return 0, 0, fmt.Errorf("%w: PNG without a header", ErrDamaged)
+	}
+	across, down := u32be(data[16:]), u32be(data[20:])
+	if across > 65535 || down > 65535 {
+		return 0, 0, fmt.Errorf("%w: PNG of %dx%d pixels", ErrTooLarge, across, down)
+	}
+	return int(across), int(down), nil
+}
+
+// maxChunks is how many chunks a PNG may have: those of 64 MiB in pieces of 256 bytes.
+const maxChunks = 1 << 18
+
 // probePNG reads IHDR, and steps from chunk to chunk for what else matters (PNG, third edition, 5.3).
-func probePNG(data []byte) (Info, error) {
-	info := Info{Format: PNG, Orientation: 1, Frames: 1}
-	first := true
-	for b := data[8:]; len(b) >= 8; {
-		n, kind := binary.BigEndian.Uint32(b), string(b[4:8])
-		b = b[8:]
-		if first {
-			if kind != "IHDR" || n != 13 || len(b) < 13 {
-				break
-			}
-			w, h := binary.BigEndian.Uint32(b), binary.BigEndian.Uint32(b[4:])
-			if w > 65535 || h > 65535 {
-				return info, fmt.Errorf("%w: PNG of %dx%d pixels", ErrTooLarge, w, h)
-			}
-			info.Width, info.Height = int(w), int(h)
-			info.Alpha = b[9]&4 != 0
-			first = false
-		}
-		if uint64(n)+4 > uint64(len(b)) {
-			break // cut off: decoding will say so
-		}
+func probePNG(data []byte) (info Info, err error) {
+	info = Info{Format: PNG, Orientation: 1, Frames: 1}
+	if info.Width, info.Height, err = sizeOfPNG(data); err != nil {
+		return info, err
+	}
+	info.Alpha = data[25]&4 != 0
+	chunks := 0
+	pngChunks(data, func(kind string, body []byte, _ uint32) bool { // that it is cut off decoding will say
 		switch kind {
 		case "tRNS":
 			info.Alpha = true
 		case "eXIf":
-			info.Orientation = exifOrientation(b[:n])
-		case "IEND":
-			return info, nil
+			info.Orientation = exifOrientation(body)
 		}
-		b = b[n+4:]
-	}
-	if first {
-		return info, fmt.Errorf("%w: PNG without a header", ErrDamaged)
+		chunks++
+		return kind != "IEND" && chunks <= maxChunks
+	})
+	if chunks > maxChunks {
+		return info, fmt.Errorf("%w: PNG of more than %d chunks", ErrTooLarge, maxChunks)
 	}
 	return info, nil
 }

@@ -310,7 +310,6 @@ func (d *decoder) decode(data []byte) (rest []byte, err error) {
 	}
 	d.reset(d.idat[2:], n-2)
 
-	d.newImage()
 	passes := adam7[:]
 	if !d.interlaced {
 		passes = []pass{{0, 0, 1, 1}}
@@ -327,6 +326,12 @@ func (d *decoder) decode(data []byte) (rest []byte, err error) {
 			d.left += row * h
 		}
 	}
+	// Deflate brings 258 bytes for two bits at most. So a header that claims much and brings little takes no memory.
+	const ratio = 258 * 8 / 2
+	if d.left/ratio > n {
+		return nil, errShort
+	}
+	d.newImage()
 	d.out = grow(d.out, window+longest+atATime+outSlack)
 	d.raw = d.out
 	for i := range d.rows {
