@@ -109,6 +109,11 @@ type Options struct {
 	// limit (GOMEMLIMIT) where there is one, else 256 MiB. Negative means no limit.
 	RenderMemory int64
 
+	// RenderTimeout bounds the time that one picture takes to make, from when it is its turn; what takes longer is answered 422, and so
+	// are, for the negative lifetime, all pictures of an original whose decoding takes that long. Zero means a minute. Negative
+	// means no limit.
+	RenderTimeout time.Duration
+
 	// Decoded bounds the originals that are kept decoded, in bytes, so that other sizes of them cost less. They make way
 	// where RenderMemory is short. Zero means a quarter of RenderMemory, and 64 MiB where that has no limit. Negative means
 	// that none are kept: requests share the decoding that they wait for together.
@@ -217,7 +222,10 @@ func New(sources Sources, o *Options) (*Handler, error) {
 	}
 	h.decoded = resize.NewPyramids(&resize.PyramidOptions{Bytes: decoded, Keep: h.opts.DecodedAge})
 	h.gate = newGate(cmp.Or(h.opts.Renders, runtime.GOMAXPROCS(0)), cmp.Or(h.opts.MaxQueued, 1000), memory, h.decoded)
-	h.renderer = resize.Renderer{MaxPixels: h.opts.MaxPixels, MaxEnlarge: h.opts.MaxEnlarge, Pyramids: h.decoded, Admit: h.gate.admit, Faces: h.opts.Faces, Text: h.opts.Text}
+	h.renderer = resize.Renderer{
+		MaxPixels: h.opts.MaxPixels, MaxEnlarge: h.opts.MaxEnlarge, MaxTime: h.opts.RenderTimeout,
+		Pyramids: h.decoded, Admit: h.gate.admit, Faces: h.opts.Faces, Text: h.opts.Text,
+	}
 	if h.store = h.opts.Cache; h.store == nil {
 		h.store = cache.NewMemory(0)
 	}
@@ -579,6 +587,11 @@ func (h *Handler) getOnce(ctx context.Context, p *picture) (err error) {
 	}
 	if err := h.failures.recall(p.key.Sum); err != nil {
 		return err
+	}
+	for _, in := range p.inputs {
+		if err := h.failures.recall(in.now.Entry.Digest); err != nil {
+			return err
+		}
 	}
 	p.made = true
 	for {

@@ -69,12 +69,22 @@ func (h *Handler) unmakeable(ctx context.Context, p *picture, inputs []resize.In
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	h.logPanic(err)
 	e := &httpError{status: statusOf(err), text: publicText(err), cause: err}
 	if e.status == http.StatusInternalServerError {
 		return e
 	}
 	e.lifetime = p.inputs[0].source.cache.Negative()
 	h.failures.remember(p.key.Sum, e)
+	_, panicked := errors.AsType[*resize.PanicError](err)
+	if panicked || errors.Is(err, resize.ErrDamaged) && errors.Is(err, resize.ErrTooSlow) {
+		// Each other picture of it would cost as much.
+		i := 0
+		if in, ok := errors.AsType[*resize.InputError](err); ok {
+			i = in.Index
+		}
+		h.failures.remember(p.inputs[i].now.Entry.Digest, e)
+	}
 	if p.behind {
 		return e // its stand-in was made of these bytes
 	}
@@ -84,6 +94,13 @@ func (h *Handler) unmakeable(ctx context.Context, p *picture, inputs []resize.In
 		}
 	}
 	return e
+}
+
+// logPanic tells the operator of a codec that has panicked. To the client it is a damaged picture.
+func (h *Handler) logPanic(err error) {
+	if p, ok := errors.AsType[*resize.PanicError](err); ok {
+		h.log.Error("a codec panicked", "codec", p.Codec, "panic", p.Value, "stack", string(p.Stack))
+	}
 }
 
 // tooLarge reports whether an original has too many pixels, whatever is made of it.

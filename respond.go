@@ -263,7 +263,7 @@ func statusOf(err error) int {
 		return http.StatusRequestEntityTooLarge
 	case errors.Is(err, resize.ErrUnsupported):
 		return http.StatusUnsupportedMediaType
-	case errors.Is(err, resize.ErrDamaged):
+	case errors.Is(err, resize.ErrDamaged), errors.Is(err, resize.ErrTooSlow):
 		return http.StatusUnprocessableEntity
 	}
 	return http.StatusInternalServerError

@@ -11,7 +11,6 @@ import (
 
 	"github.com/imagecdn/imagecdn/cache"
 	"github.com/imagecdn/imagecdn/origin"
-	"github.com/imagecdn/imagecdn/resize"
 )
 
 // Sources are where originals come from, by the name that is the first part of an image's path: a letter or
@@ -122,10 +121,11 @@ func (h *Handler) closeSources() {
 	}
 }
 
-// inspect says what an original is, by its bytes alone. What is no picture is not kept at all.
+// inspect says what an original is, by its bytes alone. What is no picture, or one that nothing could be made of, is not kept at all.
 func (h *Handler) inspect(body []byte) (contentType string, status int, reason string) {
-	info, err := resize.Probe(body)
+	info, err := h.renderer.Check(body)
 	if err != nil {
+		h.logPanic(err)
 		h.log.Info("an original is no picture", "error", err)
 		return "", statusOf(err), publicText(err)
 	}

@@ -8,13 +8,14 @@ import (
 	"image"
 	"io"
 	"maps"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 )
 
 // A Codec reads and writes one format. Those of this package are registered already; resize/avif
 // registers one more. All functions may be called by many goroutines at once, get bytes of strangers,
-// and may panic: a panic becomes ErrDamaged.
+// and may panic: a panic becomes a [PanicError].
 type Codec struct {
 	// Format is the name in Plan.Format and Info.Format. A codec registered later replaces one of the
 	// same name.
@@ -40,7 +41,8 @@ type Codec struct {
 	Encode func(ctx context.Context, w io.Writer, m image.Image, o EncodeOptions) error
 
 	// Profile gives the ICC profile that the pixels of data, for which Probe succeeded, are by, as the file has it or made from what
-	// it says of colours, and nil for sRGB. It may be part of data. Nil means that the format has none.
+	// it says of colours, and nil for sRGB. It may be part of data. Of one of more than 4 MB it gives that much and a byte at least:
+	// the picture is refused. Nil means that the format has none.
 	Profile func(data []byte) []byte
 
 	// Frames reads the headers of data's frames, where Info has more than one: all that a render may be refused for, and no
@@ -139,7 +141,7 @@ func (f Format) Writable() bool {
 }
 
 // Probe reads the header of a picture, never its pixels. The format is found by content, never by
-// name. Errors wrap ErrUnsupported or ErrDamaged.
+// name. Errors wrap ErrUnsupported, ErrDamaged or ErrTooLarge.
 func Probe(data []byte) (Info, error) {
 	c, err := match(data)
 	if err != nil {
@@ -157,12 +159,19 @@ func Probe(data []byte) (Info, error) {
 	if info.Width < 1 || info.Height < 1 || info.Width > 65535 || info.Height > 65535 {
 		return Info{}, fmt.Errorf("%w: %s of %dx%d pixels", ErrDamaged, info.Format, info.Width, info.Height)
 	}
+	if info.Frames > maxFrames {
+		return Info{}, fmt.Errorf("%w: %s of %d frames, of at most %d", ErrTooLarge, info.Format, info.Frames, maxFrames)
+	}
 	if info.Orientation < 1 || info.Orientation > 8 {
 		info.Orientation = 1
 	}
 	info.Frames = max(info.Frames, 1)
 	return info, nil
 }
+
+// maxFrames is how many frames a file may have, whichever are shown: their headers take memory before any is picked. At 50 a
+// second they are more than three minutes.
+const maxFrames = 10_000
 
 func match(data []byte) (*Codec, error) {
 	for _, c := range *registry.Load() {
@@ -184,11 +193,23 @@ func match(data []byte) (*Codec, error) {
 	return nil, fmt.Errorf("%w: starts with %q", ErrUnsupported, start)
 }
 
-// guard runs f and turns a panic into ErrDamaged: decoders are given bytes of strangers.
+// A PanicError is the panic of a codec, which wraps ErrDamaged: decoders are given bytes of strangers. It is a fault of the codec
+// all the same, of which somebody should be told.
+type PanicError struct {
+	Codec string
+	Value any
+	Stack []byte
+}
+
+// Error tells a client no more than that the picture is damaged.
+func (e *PanicError) Error() string { return fmt.Sprintf("%v: %s cannot be read", ErrDamaged, e.Codec) }
+func (e *PanicError) Unwrap() error { return ErrDamaged }
+
+// guard runs f and turns a panic into a PanicError.
 func guard(what string, f func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("%w: %s: %v", ErrDamaged, what, r)
+			err = &PanicError{what, r, debug.Stack()}
 		}
 	}()
 	return f()

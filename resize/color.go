@@ -67,7 +67,7 @@ func (j *job) coloring() coloring {
 
 // recolors reports whether the original is converted, as far as headers say.
 func (j *job) recolors() bool {
-	return j.inputs[0].profile != nil && !j.color.keep || j.inputs[0].jpeg.components == 4 || j.color.output != icc.SRGB
+	return j.inputs[0].colored && !j.color.keep || j.inputs[0].jpeg.components == 4 || j.color.output != icc.SRGB
 }
 
 // writesGray reports whether what c writes of *image.Gray has one channel.
@@ -76,13 +76,14 @@ func (c *Codec) writesGray() bool { return c.Format == JPEG || c.Format == PNG }
 // transform gives what input i's colours are to go through, or nil.
 func (j *job) transform(i int) *icc.Transform {
 	in := &j.inputs[i]
-	profile := in.profile
 	switch {
 	case in.settled, j.color.keep && in.colors != icc.CMYK:
 		return nil
-	case profile == nil && j.color.output == icc.SRGB:
+	case !in.colored && j.color.output == icc.SRGB:
 		return nil
-	case profile == nil:
+	}
+	profile := in.profile()
+	if profile == nil {
 		profile = compactSRGB()
 	}
 	t := transforms.get(profile, j.color.output)
@@ -167,7 +168,7 @@ func (j *job) profile(m image.Image, to *Codec) (image.Image, []byte) {
 	var profile []byte
 	switch j.color.embed {
 	case originalProfile:
-		if profile = j.inputs[0].profile; icc.SpaceOf(profile) == icc.Gray {
+		if profile = j.inputs[0].profile(); icc.SpaceOf(profile) == icc.Gray {
 			return m, profile
 		}
 	case ownProfile:

@@ -4,29 +4,63 @@ import (
 	"bytes"
 	"compress/zlib"
 	"encoding/binary"
+	"fmt"
 	"io"
+	"runtime"
 
 	"github.com/imagecdn/imagecdn/internal/icc"
 )
 
-// colorsOf gives what data says of its colours: a profile, and what it is for. A profile that cannot be read, or is for other
-// numbers than the file has, is as none.
-func colorsOf(c *Codec, data []byte) (profile []byte, space icc.Space) {
-	if c.Profile == nil {
-		return nil, 0
+// keptProfile is how many bytes of a profile a render may hold while it waits for leave to work. Those of cameras and screens have
+// 0.5 to 60 KB; 300 bytes of deflated ones can be 4 MB, which a thousand renders that wait would have between them.
+const keptProfile = 64 << 10
+
+// reading bounds how many profiles are read at a time by those who have no leave yet.
+var reading = make(chan struct{}, runtime.GOMAXPROCS(0))
+
+// readColors reads what the file says of its colours: a profile, and what it is for. A profile that cannot be read, or is for other
+// numbers than the file has, is as none. One that is too large is ErrTooLarge: to leave it out would show other colours, and nobody
+// makes such profiles but to have them inflated.
+func (in *input) readColors() error {
+	reading <- struct{}{}
+	defer func() { <-reading }()
+	profile := in.readProfile()
+	if len(profile) > icc.MaxBytes {
+		return fmt.Errorf("%w: a colour profile of more than %d MB", ErrTooLarge, icc.MaxBytes>>20)
 	}
-	_ = guard(string(c.Format), func() error {
-		profile = c.Profile(data)
-		return nil
-	})
 	if profile == nil {
-		return nil, 0
+		return nil
 	}
 	p, err := icc.Parse(profile)
 	if err != nil {
-		return nil, 0
+		return nil
 	}
-	return profile, p.Space()
+	in.colored, in.colors = true, p.Space()
+	if len(profile) <= keptProfile {
+		in.kept = profile
+	}
+	return nil
+}
+
+// readProfile takes the profile out of the file.
+func (in *input) readProfile() (profile []byte) {
+	c := codecFor(in.info.Format)
+	if c.Profile == nil {
+		return nil
+	}
+	_ = guard(string(c.Format), func() error {
+		profile = c.Profile(in.Bytes)
+		return nil
+	})
+	return profile
+}
+
+// profile gives the ICC profile, or nil where there is none that can be read. A large one is read again: whoever asks has leave to work.
+func (in *input) profile() []byte {
+	if in.colored && in.kept == nil {
+		in.kept = in.readProfile()
+	}
+	return in.kept
 }
 
 const (
@@ -60,8 +94,11 @@ func profileJPEG(data []byte) []byte {
 		}
 		return true
 	})
-	if damaged || seen == 0 || seen != count || total > icc.MaxBytes {
+	if damaged || seen == 0 || seen != count {
 		return nil
+	}
+	if total > icc.MaxBytes {
+		return tooLargeProfile()
 	}
 	profile := chunks[1]
 	if count > 1 {
@@ -75,6 +112,9 @@ func profileJPEG(data []byte) []byte {
 
 // profileFor gives profile if it is one for pictures of so many channels. Gray may have that of colours, of which it is some.
 func profileFor(profile []byte, channels int) []byte {
+	if len(profile) > icc.MaxBytes {
+		return profile // to be refused
+	}
 	space := icc.SpaceOf(profile)
 	if space == icc.Space(channels) || space == icc.RGB && channels == 1 {
 		return profile
@@ -133,7 +173,10 @@ func profilePNG(data []byte) []byte {
 
 func u32be(b []byte) uint32 { return binary.BigEndian.Uint32(b) }
 
-// inflateICCP gives the profile in a chunk, or nil.
+// tooLargeProfile stands for one that nobody wants to put together.
+func tooLargeProfile() []byte { return make([]byte, icc.MaxBytes+1) }
+
+// inflateICCP gives the profile in a chunk, or nil. Of one that is too large it gives as much as tells that.
 func inflateICCP(chunk []byte) []byte {
 	name := bytes.IndexByte(chunk[:min(len(chunk), 80)], 0)
 	if name < 0 || len(chunk) < name+2 || chunk[name+1] != 0 {
@@ -144,7 +187,7 @@ func inflateICCP(chunk []byte) []byte {
 		return nil
 	}
 	profile, err := io.ReadAll(io.LimitReader(z, icc.MaxBytes+1))
-	if err != nil || len(profile) > icc.MaxBytes {
+	if err != nil {
 		return nil
 	}
 	return profile

@@ -313,9 +313,7 @@ func TestLibvips(t *testing.T) {
 				t.Fatal(err)
 			}
 			args := []string{"thumbnail", in, out, "200"}
-			if info, err := Probe(sample(t, name)); err != nil {
-				t.Fatal(err)
-			} else if profile, _ := colorsOf(codecFor(info.Format), sample(t, name)); profile != nil {
+			if profileOf(t, sample(t, name)) != nil {
 				args = append(args, "--export-profile", "srgb")
 			}
 			if b, err := exec.Command(vips, args...).CombinedOutput(); err != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"math/bits"
 	"sync"
+
+	"github.com/imagecdn/imagecdn/internal/icc"
 )
 
 // An arena is memory for samples that is given back at once, for the next picture.
@@ -61,6 +63,9 @@ func (r *Renderer) admit(ctx context.Context, bytes int64, begun bool) (leave fu
 func (r *Renderer) decodeBytes(in *input, n need) int64 {
 	const tables = 1 << 20
 	bytes := r.pixelBytes(in, n) + tables
+	if in.colored && in.kept == nil {
+		bytes += 3 * icc.MaxBytes // and what it outgrew while it was inflated
+	}
 	switch in.info.Format {
 	case PNG: // what is compressed is put together from its chunks
 		bytes += int64(len(in.Bytes))

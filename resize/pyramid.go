@@ -248,7 +248,8 @@ func (p *Pyramids) run(ctx context.Context, d *decoding) {
 			p.finish(d, nil, nil, err)
 			return
 		}
-		attempt, cancel := context.WithCancelCause(ctx)
+		timed, clock := d.r.clock(ctx)
+		attempt, cancel := context.WithCancelCause(timed)
 		p.mu.Lock()
 		larger := d.r.decodeBytes(d.input, d.need) > bytes // others came while leave was waited for
 		if !larger {
@@ -261,15 +262,18 @@ func (p *Pyramids) run(ctx context.Context, d *decoding) {
 		p.mu.Unlock()
 		if larger {
 			cancel(nil)
+			clock.Stop()
 			leave()
 			continue
 		}
+		clock.start()
 		h, err := d.decode(attempt, n)
 		p.mu.Lock()
 		d.again = nil
 		larger = ctx.Err() == nil && (context.Cause(attempt) == errLarger || err == nil && !h.has.covers(d.need))
 		p.mu.Unlock()
 		cancel(nil)
+		clock.Stop()
 		if larger {
 			if h != nil {
 				h.arena.release()

@@ -164,7 +164,10 @@ func TestLargerWhileDecoding(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	known := newInput(shared("rocket", data)[0], info)
+	known, err := newInput(shared("rocket", data)[0], info)
+	if err != nil {
+		t.Fatal(err)
+	}
 	in := &known
 	get := func(denom int) chan *pyramid {
 		got := make(chan *pyramid, 1)

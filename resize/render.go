@@ -12,7 +12,7 @@
 //
 // Originals are bytes of strangers. Sizes are checked before anything is decoded, work stops when the
 // context is done, and no input, however damaged, makes Render panic: it gives an error that wraps
-// ErrUnsupported, ErrDamaged, ErrTooLarge or ErrPlan with one line that says what is wrong. A JPEG that
+// ErrUnsupported, ErrDamaged, ErrTooLarge, ErrTooSlow or ErrPlan with one line that says what is wrong. A JPEG that
 // was cut off is an error, never a picture that is half gray.
 //
 // Output never carries metadata: not EXIF, not XMP, and a colour profile only where Plan.Color says so. EXIF orientation is applied
@@ -41,6 +41,7 @@ import (
 	"image"
 	"image/color"
 	"math"
+	"time"
 )
 
 // Version is the version of the engine. It is part of the keys under which pictures are kept, so it
@@ -53,6 +54,7 @@ var (
 	ErrUnsupported = errors.New("not an image that can be read") // HTTP: 415
 	ErrDamaged     = errors.New("damaged image")                 // HTTP: 422
 	ErrTooLarge    = errors.New("image too large")               // HTTP: 413
+	ErrTooSlow     = errors.New("takes too long to make")        // HTTP: 422
 	ErrPlan        = errors.New("cannot be done")                // HTTP: 400
 )
 
@@ -82,6 +84,10 @@ type Renderer struct {
 	// takes but 34 bytes, so that 43 KB can be 3 s of work. Encoders write 10. Zero means 100. Negative
 	// means no limit.
 	MaxScans int
+
+	// MaxTime is how long a render may work, from when it has leave: what takes longer is ErrTooSlow. Some steps notice at their
+	// end only, such as encoding AVIF. Zero means a minute. Negative means no limit.
+	MaxTime time.Duration
 
 	// Pyramids shares the decoding of inputs that have an ID. Renderers that use the same ones have the same limits.
 	// Nil means that each render decodes for itself.
@@ -117,6 +123,22 @@ type Input struct {
 	Bytes []byte
 }
 
+// Check reads the header of a picture, and refuses what Render would refuse whatever is made of it: what is no picture, and what has
+// too many pixels or scans, or too large a colour profile.
+func (r *Renderer) Check(data []byte) (Info, error) {
+	info, err := Probe(data)
+	if err == nil {
+		err = r.fits(info, 1)
+	}
+	if err == nil && info.Format == JPEG {
+		err = checkScans(data, limit(r.MaxScans, 100))
+	}
+	if err == nil {
+		_, err = newInput(Input{Bytes: data}, info)
+	}
+	return info, err
+}
+
 // Render is RenderInputs of inputs without an ID.
 func (r *Renderer) Render(ctx context.Context, p Plan, inputs ...[]byte) (*Picture, error) {
 	named := make([]Input, len(inputs))
@@ -136,6 +158,8 @@ func (r *Renderer) RenderInputs(ctx context.Context, p Plan, inputs []Input) (*P
 		return nil, err
 	}
 	defer j.release()
+	ctx, j.clock = r.clock(ctx)
+	defer j.clock.Stop()
 	if p.Format == JSON && !j.looks() {
 		return j.describe()
 	}
@@ -208,16 +232,24 @@ func (r *Renderer) prepare(p Plan, inputs []Input) (*job, error) {
 	if err := j.sizeFits(j.pictures()); err != nil {
 		return nil, err
 	}
-	j.inputs = append(j.inputs, newInput(inputs[0], info))
+	original, err := newInput(inputs[0], info)
+	if err != nil {
+		return nil, err
+	}
+	j.inputs = append(j.inputs, original)
 	for i, in := range inputs[1:] {
+		var mark input
 		info, err := Probe(in.Bytes)
 		if err == nil {
 			err = r.fits(info, 1)
 		}
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", p.inputName(i+1), err)
+		if err == nil {
+			mark, err = newInput(in, info)
 		}
-		j.inputs = append(j.inputs, newInput(in, info))
+		if err != nil {
+			return nil, p.inputError(i+1, err)
+		}
+		j.inputs = append(j.inputs, mark)
 	}
 	j.color = j.coloring()
 	if b := j.plan.Background; b != nil {
@@ -326,6 +358,7 @@ type job struct {
 	enhanced   *colours    // what Adjust.Enhance does; nil until the first frame is seen
 
 	leave func() // ends the leave to work; nil where there is none
+	clock *clock // runs while there is leave
 	arena arena
 	frame arena // of one frame of an animation
 }

@@ -65,20 +65,20 @@ type input struct {
 	Input
 	info    Info
 	jpeg    jpegHeader // of a JPEG
-	profile []byte     // an ICC profile that can be read; nil where there is none
-	colors  icc.Space  // what it is for; zero where there is none
+	colored bool       // it has an ICC profile that can be read
+	colors  icc.Space  // what that is for; zero where there is none
+	kept    []byte     // that profile, where it is small
 	settled bool       // its colours are the output's already
 	pyramid *pyramid   // pinned; nil where the job decodes for itself
 	src     source
 }
 
-func newInput(in Input, info Info) input {
+func newInput(in Input, info Info) (input, error) {
 	x := input{Input: in, info: info}
-	x.profile, x.colors = colorsOf(codecFor(info.Format), in.Bytes)
 	if info.Format == JPEG {
 		x.jpeg, _ = readJPEG(in.Bytes) // as Probe has read it
 	}
-	return x
+	return x, x.readColors()
 }
 
 func (in *input) bounds() image.Rectangle { return image.Rect(0, 0, in.info.Width, in.info.Height) }
@@ -111,6 +111,7 @@ func (j *job) take(ctx context.Context) error {
 			return err
 		}
 	}
+	j.clock.start()
 	for i := len(j.inputs) - 1; i >= 0; i-- {
 		in := &j.inputs[i]
 		var err error
@@ -147,17 +148,30 @@ func (j *job) release() {
 // giveBack ends j's leave to work, where it has that.
 func (j *job) giveBack() {
 	if j.leave != nil {
+		j.clock.stand()
 		j.leave()
 		j.leave = nil
 	}
 }
 
+// An InputError is an error about an input that is not the original.
+type InputError struct {
+	Index int // in the inputs of RenderInputs
+	Name  string
+	Err   error
+}
+
+func (e *InputError) Error() string { return e.Name + ": " + e.Err.Error() }
+func (e *InputError) Unwrap() error { return e.Err }
+
 // inputError says which input err is about, where it is about another than the original.
-func (j *job) inputError(i int, err error) error {
+func (j *job) inputError(i int, err error) error { return j.plan.inputError(i, err) }
+
+func (p Plan) inputError(i int, err error) error {
 	if i == 0 {
 		return err
 	}
-	return fmt.Errorf("%s: %w", j.plan.inputName(i), err)
+	return &InputError{i, p.inputName(i), err}
 }
 
 // needOf is what j wants of an input: of a mark everything.
@@ -241,6 +255,8 @@ func (r *Renderer) decode(ctx context.Context, data []byte, info Info, n need, a
 	switch {
 	case err == nil:
 		return src, nil
+	case errors.Is(context.Cause(ctx), ErrTooSlow): // whatever is made of it
+		return source{}, fmt.Errorf("%w: %w", ErrDamaged, context.Cause(ctx))
 	case ctx.Err() != nil:
 		return source{}, context.Cause(ctx)
 	case errors.Is(err, ErrUnsupported), errors.Is(err, ErrDamaged), errors.Is(err, ErrTooLarge):
