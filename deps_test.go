@@ -81,6 +81,7 @@ var importPolicy = map[string]struct {
 		},
 	},
 
+	"internal/bombs":       {},                                       // pictures that tests show to be refused
 	"internal/conformance": {own: []string{"cache"}},                 // a command for the public HTTP cache tests
 	"internal/fault":       {},                                       // mistakes that tests must find; none without a build tag
 	"internal/flight":      {modules: []string{"golang.org/x/sync"}}, // singleflight

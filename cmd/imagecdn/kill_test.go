@@ -61,9 +61,14 @@ type server struct {
 
 func startServer(t *testing.T, binary, dir, origin string, flags ...string) *server {
 	t.Helper()
+	return startServerLogging(t, new(bytes.Buffer), binary, dir, origin, flags...)
+}
+
+// startServerLogging is startServer, with what the server writes of itself going to errs.
+func startServerLogging(t *testing.T, errs io.Writer, binary, dir, origin string, flags ...string) *server {
+	t.Helper()
 	s := &server{cmd: exec.Command(binary, append([]string{"serve", "-listen", "127.0.0.1:0", "-cache", dir, "-api-key", "k", "-allow-private", "-source", "web=" + origin}, flags...)...)}
-	var errs bytes.Buffer
-	s.cmd.Stderr = &errs
+	s.cmd.Stderr = errs
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -80,7 +85,7 @@ func startServer(t *testing.T, binary, dir, origin string, flags ...string) *ser
 		}
 	}
 	s.kill()
-	t.Fatalf("the server did not start: %s", &errs)
+	t.Fatalf("the server did not start: %s", errs)
 	return nil
 }
 
