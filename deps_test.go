@@ -64,7 +64,7 @@ var importPolicy = map[string]struct {
 	"middleware":      {},
 
 	"": {
-		own: []string{"cache", "internal/fault", "internal/flight", "origin", "purge", "resize"},
+		own: []string{"cache", "internal/fault", "internal/flight", "internal/svgclean", "origin", "purge", "resize"},
 		modules: []string{
 			"golang.org/x/image", // the names of colours
 			"golang.org/x/sync",  // errgroup
@@ -96,9 +96,10 @@ var importPolicy = map[string]struct {
 		"github.com/klauspost/compress", // DEFLATE, for what is looked at once
 		"golang.org/x/sys",              // whether there is AVX2
 	}},
-	"internal/samples": {},
-	"internal/ssim":    {},                                                                                     // what tests and benchmarks hold pictures to
-	"internal/sheets":  {own: []string{"internal/samples", "resize"}, modules: []string{"golang.org/x/image"}}, // a command for the pictures of docs
+	"internal/samples":  {},
+	"internal/svgclean": {},                                                                                     // what SVG may be served
+	"internal/ssim":     {},                                                                                     // what tests and benchmarks hold pictures to
+	"internal/sheets":   {own: []string{"internal/samples", "resize"}, modules: []string{"golang.org/x/image"}}, // a command for the pictures of docs
 }
 
 // neverReached says what a package must not depend on, however indirectly: a path stands for all below it.
