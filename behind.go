@@ -122,6 +122,9 @@ func (h *Handler) negotiate(r *http.Request, req *parsed) (*picture, error) {
 	if err != nil {
 		return nil, err
 	}
+	if p.drawing {
+		return p, nil
+	}
 	original := p.inputs[0].now.Entry
 	if own := req.own; own.Format == resize.SameFormat || own.Format == resize.GIF {
 		if kind := original.Header["Content-Type"]; len(kind) == 1 && kind[0] == "image/gif" {

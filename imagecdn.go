@@ -42,6 +42,7 @@ import (
 	"github.com/imagecdn/imagecdn/cache"
 	"github.com/imagecdn/imagecdn/internal/fault"
 	"github.com/imagecdn/imagecdn/internal/flight"
+	"github.com/imagecdn/imagecdn/internal/svgclean"
 	"github.com/imagecdn/imagecdn/purge"
 	"github.com/imagecdn/imagecdn/resize"
 )
@@ -139,6 +140,10 @@ type Options struct {
 	// Warm is how many of the pictures that were asked for most of an image are made again after a purge of it, before
 	// anybody asks, as far as nothing else is to be made. Zero means none.
 	Warm int
+
+	// NoSVG has SVG answered 415. Zero means that it is served, without pixels being made of it: written anew from what draws, and with a
+	// Content-Security-Policy by which nothing in it could run. docs/formats.md has the rules.
+	NoSVG bool
 
 	// IgnoreChanges leaves it out of the log of purges that an origin was found to have changed. Zero means that
 	// each such image is a purge with the mode [purge.Followed] and the tenant [ChangesTenant].
@@ -309,6 +314,9 @@ func (h *Handler) leave() {
 // Where Accept names image/avif and that is not in the cache, the next best format goes out in its place, to be kept for half a
 // minute at most, and AVIF is made behind; Cache-Status has the detail "stand-in" then. docs/formats.md has the rules.
 //
+// SVG is served without pixels being made of it: written anew, of what draws, with a Content-Security-Policy by which nothing in it could
+// run. Parameters that change pixels are answered 415 then.
+//
 // Errors are one line of text: 400 for a bad parameter, 403 for an unknown source or what Options.PresetsOnly and Allow refuse, 404 and 410 as the
 // origin said, 413 for too many bytes or pixels, 415 for what is no image, 422 for a damaged one, 429 with
 // Retry-After when too much is asked at once, 502 and 504 for an origin that failed or was too slow. They are kept
@@ -365,17 +373,18 @@ func (h *Handler) avif() bool { return !h.opts.NoAVIF && resize.AVIF.Writable() 
 
 // A picture is one request on its way to its bytes.
 type picture struct {
-	req    *parsed
-	plan   *resize.Plan
-	inputs []input  // the original, then the marks
-	few    [1]input // room for inputs, which are seldom more
-	key    cache.Key
-	tag    string // the key as an ETag, where it is known already
-	thing  *cache.Thing
-	file   *cache.File // in place of thing, where the bytes are to be sent from a file
-	made   bool        // for this request, or for one that it shared the work with
-	spare  bool        // made, and not stored, as too many of its image are
-	marked func()      // ends the note of a picture with marks; nil where there is none
+	req     *parsed
+	plan    *resize.Plan
+	inputs  []input  // the original, then the marks
+	few     [1]input // room for inputs, which are seldom more
+	key     cache.Key
+	tag     string // the key as an ETag, where it is known already
+	thing   *cache.Thing
+	file    *cache.File // in place of thing, where the bytes are to be sent from a file
+	made    bool        // for this request, or for one that it shared the work with
+	spare   bool        // made, and not stored, as too many of its image are
+	drawing bool        // the original is SVG, and p what may be served of it
+	marked  func()      // ends the note of a picture with marks; nil where there is none
 
 	better *resize.Plan  // what this picture stands in for, and is to be made behind; nil where nothing is
 	atMost time.Duration // how long what stands in for something may be kept; zero where it stands in for nothing
@@ -486,15 +495,18 @@ func fetchAll(ctx context.Context, inputs []input) error {
 	return g.Wait()
 }
 
-// computeKey sets p's key from its inputs. Without any parameters the picture is the original itself.
+// computeKey sets p's key from its inputs. Without any parameters the picture is the original itself, unless that is a drawing.
 func (p *picture) computeKey() error {
 	for _, in := range p.inputs {
 		if !in.now.Entry.OK() {
 			return &entryError{in}
 		}
 	}
+	if err := p.checkDrawings(); err != nil {
+		return err
+	}
 	p.key, p.tag = cache.Key{Source: p.req.Image.Source, Image: p.req.Image.Path}, ""
-	if p.req.asIs {
+	if p.req.asIs && !p.drawing {
 		p.key.Kind, p.key.Sum = cache.Original, p.inputs[0].now.Entry.Digest
 		return nil
 	}
@@ -508,9 +520,13 @@ func (p *picture) computeKey() error {
 		return nil
 	}
 	b := make([]byte, 0, 256)
-	b = append(b, "imagecdn derivative\n"+resize.Version+"\n"...)
-	b = p.plan.Append(b)
-	b = append(b, '\n')
+	if p.drawing {
+		b = append(b, "imagecdn drawing\n"+svgclean.Version+"\n"...)
+	} else {
+		b = append(b, "imagecdn derivative\n"+resize.Version+"\n"...)
+		b = p.plan.Append(b)
+		b = append(b, '\n')
+	}
 	for i, in := range p.inputs {
 		if fault.Planted == fault.MarkIsNoInput && i > 0 {
 			break
@@ -713,12 +729,11 @@ func (h *Handler) make(ctx context.Context, p *picture) (*cache.Thing, error) {
 	if err != nil {
 		return nil, err
 	}
-	pic, err := renderer.RenderInputs(ctx, *p.plan, bodies)
+	th, err := render(ctx, p, &renderer, bodies)
 	h.rendered.Add(1)
 	if err != nil {
 		return nil, h.unmakeable(ctx, p, bodies, err)
 	}
-	th := newThing(p, pic.Format.ContentType(), pic.Bytes)
 	th.Inputs = p.marks() // so that a purge of any of them finds it
 	if p.keepable() && (!p.behind || len(th.Body) < p.most && ctx.Err() == nil) {
 		if p.spare = h.crowded(ctx, p); p.spare {
@@ -729,18 +744,38 @@ func (h *Handler) make(ctx context.Context, p *picture) (*cache.Thing, error) {
 	return th, nil
 }
 
+// render makes p of the bytes of its inputs.
+func render(ctx context.Context, p *picture, r *resize.Renderer, inputs []resize.Input) (*cache.Thing, error) {
+	if p.drawing {
+		body, err := cleanDrawing(ctx, r.Admit, inputs[0].Bytes)
+		if err != nil {
+			return nil, err
+		}
+		return newThing(p, drawingType, body), nil
+	}
+	pic, err := r.RenderInputs(ctx, *p.plan, inputs)
+	if err != nil {
+		return nil, err
+	}
+	return newThing(p, pic.Format.ContentType(), pic.Bytes), nil
+}
+
 // newThing is a picture's bytes with the fields that never change with it.
 func newThing(p *picture, contentType string, body []byte) *cache.Thing {
 	return &cache.Thing{Header: fixedHeader(p, contentType, int64(len(body))), Body: body}
 }
 
 func fixedHeader(p *picture, contentType string, size int64) http.Header {
-	return http.Header{
+	header := http.Header{
 		"Content-Type":           {contentType},
 		"Content-Length":         {fmt.Sprint(size)},
 		"Etag":                   {p.etag()},
 		"X-Content-Type-Options": {"nosniff"},
 	}
+	if p.drawing {
+		header["Content-Security-Policy"] = []string{drawingPolicy}
+	}
+	return header
 }
 
 // Purge invalidates images: each path is /source/path, as [purge.CleanPath] has it, and covers all that was

@@ -89,7 +89,7 @@ func (h *Handler) unmakeable(ctx context.Context, p *picture, inputs []resize.In
 		return e // its stand-in was made of these bytes
 	}
 	for i, in := range p.inputs {
-		if errors.Is(err, resize.ErrDamaged) || errors.Is(err, resize.ErrUnsupported) || errors.Is(err, resize.ErrTooLarge) && h.tooLarge(inputs[i].Bytes) {
+		if p.drawing || errors.Is(err, resize.ErrDamaged) || errors.Is(err, resize.ErrUnsupported) || errors.Is(err, resize.ErrTooLarge) && h.tooLarge(inputs[i].Bytes) {
 			in.source.cache.Spoil(in.now)
 		}
 	}

@@ -25,7 +25,7 @@ type rawURL struct{ path, rawPath, query string }
 // parsed is a URL's meaning. All but what is atomic is never changed.
 type parsed struct {
 	Request
-	asIs bool         // no parameters: the original itself
+	asIs bool         // no parameters: the original itself, or what may be served of a drawing
 	plan *resize.Plan // where Accept does not decide about it
 	own  *resize.Plan // where it does: that of clients who name no format
 

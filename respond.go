@@ -13,6 +13,7 @@ import (
 
 	"github.com/imagecdn/imagecdn/cache"
 	"github.com/imagecdn/imagecdn/internal/flight"
+	"github.com/imagecdn/imagecdn/internal/svgclean"
 	"github.com/imagecdn/imagecdn/resize"
 )
 
@@ -254,27 +255,27 @@ func oneLine(s string) string {
 	return s
 }
 
-// statusOf is the HTTP status of an error of package resize.
+// statusOf is the HTTP status of an error of package resize or svgclean.
 func statusOf(err error) int {
 	switch {
 	case errors.Is(err, resize.ErrPlan):
 		return http.StatusBadRequest
-	case errors.Is(err, resize.ErrTooLarge):
+	case errors.Is(err, resize.ErrTooLarge), errors.Is(err, svgclean.ErrTooLarge):
 		return http.StatusRequestEntityTooLarge
-	case errors.Is(err, resize.ErrUnsupported):
+	case errors.Is(err, resize.ErrUnsupported), errors.Is(err, svgclean.ErrUnsupported):
 		return http.StatusUnsupportedMediaType
-	case errors.Is(err, resize.ErrDamaged), errors.Is(err, resize.ErrTooSlow):
+	case errors.Is(err, resize.ErrDamaged), errors.Is(err, resize.ErrTooSlow), errors.Is(err, svgclean.ErrDamaged):
 		return http.StatusUnprocessableEntity
 	}
 	return http.StatusInternalServerError
 }
 
-// publicText is what a client is told of an error of package resize.
+// publicText is what a client is told of an error of package resize or svgclean.
 func publicText(err error) string {
-	switch statusOf(err) {
-	case http.StatusInternalServerError:
+	switch {
+	case statusOf(err) == http.StatusInternalServerError:
 		return "the picture could not be made"
-	case http.StatusUnsupportedMediaType:
+	case errors.Is(err, resize.ErrUnsupported):
 		return resize.ErrUnsupported.Error() // the rest quotes the file
 	}
 	return err.Error()

@@ -10,7 +10,9 @@ import (
 	"regexp"
 
 	"github.com/imagecdn/imagecdn/cache"
+	"github.com/imagecdn/imagecdn/internal/svgclean"
 	"github.com/imagecdn/imagecdn/origin"
+	"github.com/imagecdn/imagecdn/resize"
 )
 
 // Sources are where originals come from, by the name that is the first part of an image's path: a letter or
@@ -124,6 +126,17 @@ func (h *Handler) closeSources() {
 // inspect says what an original is, by its bytes alone. What is no picture, or one that nothing could be made of, is not kept at all.
 func (h *Handler) inspect(body []byte) (contentType string, status int, reason string) {
 	info, err := h.renderer.Check(body)
+	if errors.Is(err, resize.ErrUnsupported) {
+		is, wrong := svgclean.Sniff(body)
+		switch {
+		case (is || wrong != nil) && h.opts.NoSVG:
+			return "", http.StatusUnsupportedMediaType, "SVG is not served here"
+		case is:
+			return drawingType, http.StatusOK, ""
+		case wrong != nil:
+			err = wrong
+		}
+	}
 	if err != nil {
 		h.logPanic(err)
 		h.log.Info("an original is no picture", "error", err)
