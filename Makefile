@@ -71,6 +71,9 @@ soak: ## OPS (1,000,000) operations of random histories, and KILLS (500) kills o
 	go test -run '^TestRandomHistories$$' -count 1 -v -timeout 0 . -soak.ops $(OPS)
 	go test -run '^TestKillNineJobs$$' -count 1 -v -timeout 0 ./cmd/imagecdn -jobkills $(KILLS)
 
+browser: ## look at SVG in a real Chromium: nothing of it runs, and it looks the same (a minute or two)
+	go test -run Chromium -count 1 -v -timeout 10m . -chromium
+
 bench-peers: ## compare with sharp and libvips: speed, sets of widths, quality, memory; ROUNDS, SECONDS_EACH (under 10 minutes)
 	bash scripts/bench-peers.sh
 

@@ -140,7 +140,7 @@ var paramsOfEncoding = []param{
 	},
 	integer("dpi", nil, 0, 65535, "", func(p *resize.Plan) *int { return &p.Encoding.DPI }),
 
-	// What these allow or ask for is what is done anyway: no metadata is passed on, and no SVG is passed on as it is.
+	// What these allow or ask for is what is done anyway: no metadata is passed on, and no SVG as it came, nor as pixels.
 	part("rasterize-bypass", nil, "true or false", func(_ *reader, v string) (problem string) {
 		_, problem = parseBool(v)
 		return problem
