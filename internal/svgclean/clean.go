@@ -395,7 +395,7 @@ func (c *cleaner) check(name string, index int, v string) (string, bool) {
 
 func (c *cleaner) refer(index int, refs []string) {
 	for _, id := range refs {
-		c.outline.refs = append(c.outline.refs, reference{index, id})
+		c.outline.refs = append(c.outline.refs, reference{from: index, id: id})
 	}
 }
 
