@@ -237,6 +237,7 @@ func TestClean(t *testing.T) {
 		{"white space in text stays", start + "<text> a <tspan>b </tspan>\n</text>" + end, start + "<text> a <tspan>b </tspan>\n</text>" + end},
 		{"text is escaped", start + `<text>a &lt; b &amp; "c" &#62; ]]&gt;&#13;</text>` + end, start + "<text>a &lt; b &amp; &#34;c&#34; &gt; ]]&gt;&#13;</text>" + end},
 		{"an editor's names go", `<svg xmlns="http://www.w3.org/2000/svg" xmlns:i="http://www.inkscape.org/namespaces/inkscape" i:version="1"><i:namedview/><g i:label="x"/></svg>`, start + `<g/>` + end},
+		{"SVG's names in another namespace go", start + `<h:rect xmlns:h="http://www.w3.org/1999/xhtml"/><style xmlns="http://www.w3.org/1999/xhtml">a{fill:red}</style><g xmlns="x"><path/></g>` + end, `<svg xmlns="http://www.w3.org/2000/svg"/>`},
 		{"a switch keeps what follows foreignObject", start + `<switch><foreignObject/><text>a</text></switch>` + end, start + `<switch><text>a</text></switch>` + end},
 		{"links become groups", start + `<a href="https://example.com/"><rect/></a>` + end, start + `<a><rect/></a>` + end},
 		{"a link in text keeps it", start + `<text><a href="https://example.com/">x</a></text>` + end, start + `<text><a>x</a></text>` + end},
