@@ -290,12 +290,22 @@ func TestSSRFByPathAndParameters(t *testing.T) {
 	})}
 	guarded := imagecdn.Origin("http://public.test/")
 	guarded.HTTP = &origin.HTTPOptions{Control: count.control, Resolver: names(nil), Retries: -1}
-	h, err := imagecdn.New(imagecdn.Sources{"photos": s, "shop": guarded}, nil)
-	if err != nil {
-		t.Fatal(err)
+	native := withSources(t, imagecdn.Sources{"photos": s, "shop": guarded}, nil)
+	hosts := map[string]string{"public.test": "shop"}
+	imgix := withSources(t, imagecdn.Sources{"shop": guarded}, &imagecdn.Options{Dialect: imagecdn.Imgix{Hosts: hosts}})
+	cloudimage := withSources(t, imagecdn.Sources{"shop": guarded}, &imagecdn.Options{Dialect: imagecdn.Cloudimage{Hosts: hosts}})
+	check := func(t *testing.T, h *imagecdn.Handler, url string) {
+		t.Helper()
+		asked, count.dialed = nil, nil
+		w := get(h, url)
+		if w.Code/100 != 4 || strings.Count(w.Body.String(), "\n") != 1 {
+			t.Errorf("%s: %d %s", url, w.Code, w.Body)
+		}
+		if len(asked)+len(count.dialed) != 0 {
+			t.Errorf("%s: %v was asked for, %v dialled", url, asked, count.dialed)
+		}
 	}
-	defer h.Close()
-	for _, host := range append([]string{"public.test"}, forbiddenHosts...) {
+	for _, host := range append([]string{"other.test"}, forbiddenHosts...) {
 		escaped := urlpkg.QueryEscape("http://" + host + "/x.png")
 		for _, url := range []string{
 			"/photos/cat.png?mark=" + escaped,
@@ -306,16 +316,31 @@ func TestSSRFByPathAndParameters(t *testing.T) {
 			"//" + host + "/x.png",
 			"/" + urlpkg.PathEscape("http://"+host+"/x.png"),
 		} {
-			asked, count.dialed = nil, nil
-			w := get(h, url)
-			if w.Code/100 != 4 {
-				t.Errorf("%s: %d %s", url, w.Code, w.Body)
-			}
-			if len(asked)+len(count.dialed) != 0 {
-				t.Errorf("%s: %v was asked for, %v dialled", url, asked, count.dialed)
-			}
+			check(t, native, url)
 		}
+		// The dialects whose URLs may have hosts: those that are listed name a source, and no other is looked up.
+		for _, url := range []string{
+			"/" + urlpkg.PathEscape("http://"+host+"/x.png"),
+			"/https://" + host + "/x.png",
+			"/" + host + "/x.png",
+			"/http://public.test@" + host + "/x.png",
+		} {
+			check(t, imgix, url)
+			check(t, cloudimage, url)
+		}
+		check(t, imgix, "/"+urlpkg.PathEscape("http://public.test/x.png")+"?mark="+escaped)
+		check(t, cloudimage, "/public.test/x.png?wat=1&wat_url="+escaped)
 	}
+}
+
+func withSources(t *testing.T, sources imagecdn.Sources, o *imagecdn.Options) *imagecdn.Handler {
+	t.Helper()
+	h, err := imagecdn.New(sources, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { h.Close() })
+	return h
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)

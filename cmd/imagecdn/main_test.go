@@ -3,14 +3,17 @@ package main
 import (
 	"bytes"
 	"context"
+	"flag"
 	"image/png"
 	"io"
 	"io/fs"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -33,6 +36,8 @@ func TestWrongWordsExitWith2(t *testing.T) {
 		{"serve", "-source", "photos"},
 		{"serve", "-source", "a=b", "-source", "a=c"},
 		{"serve", "-cache-size", "much"},
+		{"serve", "-source", "a=https://a.example", "-allow-private=b"},
+		{"serve", "-source", "a=folder", "-allow-private=a"}, // which is at no address
 		{"purge"},
 		{"purge", "-all", "/photos/cat.jpg"},
 		{"purge", "-server", "nowhere", "/photos/cat.jpg"},
@@ -178,5 +183,40 @@ func TestServeTheDemo(t *testing.T) {
 	stop()
 	if code := <-ended; code != 0 {
 		t.Errorf("exit %d", code)
+	}
+}
+
+func TestAllowPrivateOfSomeSources(t *testing.T) {
+	given := sourceFlags{"a": "http://a.example", "b": "http://b.example", "c": "http://c.example", "d": "folder"}
+	for _, test := range []struct {
+		args []string
+		want string // sources that may be private
+	}{
+		{nil, ""},
+		{[]string{"-allow-private"}, "abc"},
+		{[]string{"-allow-private=false"}, ""},
+		{[]string{"-allow-private=b"}, "b"},
+		{[]string{"-allow-private=a,c"}, "ac"},
+		{[]string{"-allow-private=a", "-allow-private=b"}, "ab"},
+	} {
+		var private privateFlag
+		f := flag.NewFlagSet("serve", flag.ContinueOnError)
+		f.Var(&private, "allow-private", "")
+		if err := f.Parse(test.args); err != nil {
+			t.Fatal(err)
+		}
+		opened, err := openSources(given, private)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for _, name := range slices.Sorted(maps.Keys(opened)) {
+			if o := opened[name].HTTP; o != nil && o.AllowPrivate {
+				got += name
+			}
+		}
+		if got != test.want {
+			t.Errorf("%q: %s may be private, want %s", test.args, got, test.want)
+		}
 	}
 }
