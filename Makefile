@@ -32,12 +32,7 @@ arm64: ## run the tests of pixels on arm64, emulated where that is not what this
 		-run 'Golden|Constant|Transparency|NoFringes|OneToOne|Crop' ./resize
 
 fuzz: ## fuzz each target for FUZZTIME (30s), one after the other; PKG narrows it
-	@for dir in $$(go list -f '{{.Dir}}' $(PKG)); do \
-		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$$dir"/*_test.go 2>/dev/null); do \
-			echo "== $$dir $$target"; \
-			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$dir"; \
-		done; \
-	done
+	@FUZZTIME=$(FUZZTIME) PKG=$(PKG) bash scripts/fuzz.sh
 
 golden: ## write the golden pictures anew; raise resize.Version where a picture changes
 	go test ./resize -run Golden -update

@@ -10,6 +10,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"github.com/imagecdn/imagecdn/internal/bombs"
 )
 
 // seeds are small pictures of every kind.
@@ -25,6 +27,11 @@ func seeds(f *testing.F) [][]byte {
 		moduleFiles(f, "testdata/bmp_*.bmp", "testdata/gopher-doc.1bpp.lossless.webp", "testdata/yellow_rose.lossy-with-alpha.webp")...) {
 		if b, err := os.ReadFile(file); err == nil && len(b) < 20_000 {
 			all = append(all, b)
+		}
+	}
+	for _, b := range bombs.All() {
+		if data := b.Data(); len(data) < 2_000 {
+			all = append(all, data)
 		}
 	}
 	return all

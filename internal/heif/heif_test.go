@@ -1,6 +1,10 @@
 package heif
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/imagecdn/imagecdn/internal/bombs"
+)
 
 func TestOrientation(t *testing.T) {
 	for _, tt := range []struct{ turns, mirror, want int }{
@@ -15,6 +19,11 @@ func TestOrientation(t *testing.T) {
 
 func FuzzRead(f *testing.F) {
 	f.Add([]byte("\x00\x00\x00\x18meta\x00\x00\x00\x00\x00\x00\x00\x0epitm\x00\x00\x00\x00\x00\x01"))
+	for _, b := range bombs.All() {
+		if data := b.Data(); len(data) < 2_000 {
+			f.Add(data)
+		}
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c := Read(data) // nothing to hold it to but that it ends, within bounds
 		for id, at := range c.At {
