@@ -61,10 +61,13 @@ var importPolicy = map[string]struct {
 	"purge/boltlog":   {own: []string{"purge"}, modules: []string{"go.etcd.io/bbolt"}}, // jobs in a file
 	"purge/purgetest": {own: []string{"purge"}},
 	"purge/webhook":   {own: []string{"purge"}},
-	"middleware":      {},
+	"middleware": {
+		own:     []string{"internal/client"},
+		modules: []string{"golang.org/x/time"}, // rate
+	},
 
 	"": {
-		own: []string{"cache", "internal/fault", "internal/flight", "origin", "purge", "resize"},
+		own: []string{"cache", "internal/client", "internal/fault", "internal/flight", "origin", "purge", "resize"},
 		modules: []string{
 			"golang.org/x/image", // the names of colours
 			"golang.org/x/sync",  // errgroup
@@ -78,6 +81,7 @@ var importPolicy = map[string]struct {
 		},
 	},
 
+	"internal/client":      {},                                       // who a request comes from
 	"internal/conformance": {own: []string{"cache"}},                 // a command for the public HTTP cache tests
 	"internal/fault":       {},                                       // mistakes that tests must find; none without a build tag
 	"internal/flight":      {modules: []string{"golang.org/x/sync"}}, // singleflight

@@ -82,6 +82,7 @@ func (h *Handler) addSource(name string, s Source) error {
 			MaxBytes: h.opts.MaxBytes,
 			Inspect:  h.inspect,
 			Room:     func(image string) cache.Room { return &room{gate: h.gate, image: name + image} },
+			Admit:    h.admitFetch,
 			Changed:  changed,
 			Classify: h.classify,
 		}),
