@@ -11,7 +11,7 @@ ROUNDS ?= 6
 OPS ?= 1000000
 KILLS ?= 500
 
-.PHONY: help test race purego arm64 fuzz golden sheets bench bench-compare bench-peers soak hits hitratio generate lint cross smoke conformance ci
+.PHONY: help test race purego arm64 fuzz golden sheets bench bench-compare bench-peers soak load hits hitratio generate lint cross smoke conformance ci
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -73,6 +73,9 @@ soak: ## OPS (1,000,000) operations of random histories, and KILLS (500) kills o
 
 bench-peers: ## compare with sharp and libvips: speed, sets of widths, quality, memory; ROUNDS, SECONDS_EACH (under 10 minutes)
 	bash scripts/bench-peers.sh
+
+load: ## ten times more renders than there is capacity for, beside hits, in a minute and a half; DURATION, FACTOR, HITS
+	bash scripts/load.sh
 
 hits: ## compare hits with bare net/http, http.ServeContent, nginx and Varnish (needs wrk)
 	bash scripts/hits.sh

@@ -81,17 +81,18 @@ var importPolicy = map[string]struct {
 		},
 	},
 
-	"internal/client":      {},                                       // who a request comes from
-	"internal/conformance": {own: []string{"cache"}},                 // a command for the public HTTP cache tests
-	"internal/fault":       {},                                       // mistakes that tests must find; none without a build tag
-	"internal/flight":      {modules: []string{"golang.org/x/sync"}}, // singleflight
-	"internal/heif":        {},                                       // boxes of AVIF and HEIC
-	"internal/hitbench":    {own: []string{"", "cache"}},             // a command that scripts/hits.sh measures
-	"internal/icc":         {},                                       // colour profiles
-	"internal/jpegdec":     {modules: []string{"golang.org/x/sys"}},  // whether there is AVX2
-	"internal/jpegenc":     {modules: []string{"golang.org/x/sys"}},  // whether there is AVX2
-	"internal/kernel":      {modules: []string{"golang.org/x/sys"}},  // what the processor can
-	"internal/pngdec":      {modules: []string{"golang.org/x/sys"}},  // whether there is AVX2
+	"internal/client":      {},                                                                   // who a request comes from
+	"internal/conformance": {own: []string{"cache"}},                                             // a command for the public HTTP cache tests
+	"internal/fault":       {},                                                                   // mistakes that tests must find; none without a build tag
+	"internal/flight":      {modules: []string{"golang.org/x/sync"}},                             // singleflight
+	"internal/heif":        {},                                                                   // boxes of AVIF and HEIC
+	"internal/hitbench":    {own: []string{"", "cache"}},                                         // a command that scripts/hits.sh measures
+	"internal/icc":         {},                                                                   // colour profiles
+	"internal/jpegdec":     {modules: []string{"golang.org/x/sys"}},                              // whether there is AVX2
+	"internal/jpegenc":     {modules: []string{"golang.org/x/sys"}},                              // whether there is AVX2
+	"internal/kernel":      {modules: []string{"golang.org/x/sys"}},                              // what the processor can
+	"internal/loadtest":    {own: []string{"", "cache", "internal/samples", "origin", "resize"}}, // a command that scripts/load.sh runs
+	"internal/pngdec":      {modules: []string{"golang.org/x/sys"}},                              // whether there is AVX2
 	"internal/pngenc": {modules: []string{
 		"github.com/klauspost/compress", // DEFLATE, for what is looked at once
 		"golang.org/x/sys",              // whether there is AVX2
