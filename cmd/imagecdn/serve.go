@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -156,6 +157,12 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 		Purge: purges, Logger: log,
 	}
 	rates.set(&options)
+	if os.Getenv("GOMAXPROCS") == "" {
+		// One goroutine more than there are pictures made at once has a processor of the runtime's, and so sees at once when the network
+		// has something: else a hit waits for the runtime to interrupt a render, which it does after 10 ms. docs/load.md has figures.
+		options.Renders = runtime.GOMAXPROCS(0)
+		runtime.GOMAXPROCS(options.Renders + 1)
+	}
 	h, err := imagecdn.New(opened, &options)
 	if err != nil {
 		return errors.Join(err, store.Close())

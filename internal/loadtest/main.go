@@ -134,7 +134,8 @@ func run(ctx context.Context, s settings) error {
 	row("hits alone: median, p99, most", "%s of %.0f a second", times(alone.Served), s.hits)
 	row("hits beside it: median, p99, most", "%s of %.0f a second", times(beside.Served), s.hits)
 	row("hits that failed", "%d of %d", beside.asked()-beside.Statuses["200"], beside.asked())
-	row("peak resident memory of the server", "%d MiB; %d MiB are allowed, %.2f", end.Peak>>20, (s.memory+s.budget)>>20, float64(end.Peak)/float64(s.memory+s.budget))
+	row("peak resident memory of the server", "%d MiB; the memory limit is %d MiB, of which %d for images and %d for making pictures",
+		end.Peak>>20, end.Allowed>>20, s.memory>>20, s.budget>>20)
 	row("goroutines of the server, before anything and after Close", "%d, %d", end.Before, end.After)
 	switch {
 	case cold.asked() != cold.Statuses["200"]+cold.Statuses["429"]:
@@ -200,7 +201,7 @@ func (p *process) kill() {
 type ending struct {
 	Renders, Procs int
 	Before, After  int   // goroutines
-	Peak           int64 // bytes
+	Peak, Allowed  int64 // bytes: the largest resident memory, and the runtime's memory limit
 	Left           string
 }
 

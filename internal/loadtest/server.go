@@ -37,12 +37,15 @@ func runServer(ctx context.Context, s settings, at string) error {
 		e.Renders = runtime.GOMAXPROCS(0)
 		s.renders = e.Renders
 	}
-	if s.procs > 0 {
+	switch {
+	case s.procs > 0:
 		runtime.GOMAXPROCS(s.procs)
+	case s.procs < 0:
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1) // as serve does
 	}
 	e.Procs = runtime.GOMAXPROCS(0)
 	sum := s.memory + s.budget
-	debug.SetMemoryLimit(sum + sum/16 + 32<<20) // as serve does
+	debug.SetMemoryLimit(sum + sum/16 + 32<<20) // as serve does, too
 	h, err := newHandler(s, at)
 	if err != nil {
 		return err
@@ -78,5 +81,6 @@ func runServer(ctx context.Context, s settings, at string) error {
 		e.Left = b.String()
 	}
 	e.Peak = peakMemory()
+	e.Allowed = debug.SetMemoryLimit(-1)
 	return json.NewEncoder(os.Stdout).Encode(e)
 }
