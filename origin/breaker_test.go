@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,13 +14,29 @@ import (
 
 // A moody host answers as it is told, and counts.
 type moody struct {
+	mu   sync.Mutex // guards what follows
 	mood func(w http.ResponseWriter, r *http.Request)
 	hits int
 }
 
 func (m *moody) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	m.mu.Lock()
 	m.hits++
-	m.mood(w, r)
+	mood := m.mood
+	m.mu.Unlock()
+	mood(w, r)
+}
+
+func (m *moody) set(mood func(http.ResponseWriter, *http.Request)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.mood = mood
+}
+
+func (m *moody) count() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.hits
 }
 
 func fine(w http.ResponseWriter, _ *http.Request)   { io.WriteString(w, "cat") }
@@ -97,7 +114,7 @@ func TestWhatBreaks(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			moodily(t, HTTPOptions{}, func(t *testing.T, m *moody, h *HTTP) {
-				m.mood = test.mood
+				m.set(test.mood)
 				for range 3 {
 					if err := fetch(t.Context(), t, h); errors.Is(err, ErrBroken) {
 						t.Fatal("it broke early")
@@ -105,8 +122,8 @@ func TestWhatBreaks(t *testing.T) {
 				}
 				start := time.Now()
 				err := fetch(t.Context(), t, h)
-				if errors.Is(err, ErrBroken) != test.breaks || m.hits != map[bool]int{true: 3, false: 4}[test.breaks] {
-					t.Errorf("got %v after %d requests", err, m.hits)
+				if errors.Is(err, ErrBroken) != test.breaks || m.count() != map[bool]int{true: 3, false: 4}[test.breaks] {
+					t.Errorf("got %v after %d requests", err, m.count())
 				}
 				if test.breaks && (Status(err) != test.status || time.Since(start) != 0) {
 					t.Errorf("got %d after %v, want %d at once", Status(err), time.Since(start), test.status)
@@ -119,9 +136,9 @@ func TestWhatBreaks(t *testing.T) {
 func TestFailuresInARow(t *testing.T) {
 	moodily(t, HTTPOptions{}, func(t *testing.T, m *moody, h *HTTP) {
 		for i := range 30 { // two of three fail
-			m.mood = answers(503)
+			m.set(answers(503))
 			if i%3 == 2 {
-				m.mood = answers(404)
+				m.set(answers(404))
 			}
 			if err := fetch(t.Context(), t, h); err != nil {
 				t.Fatalf("%d: %v", i, err)
@@ -133,7 +150,7 @@ func TestFailuresInARow(t *testing.T) {
 func TestCallersThatGoAwayBreakNothing(t *testing.T) {
 	moodily(t, HTTPOptions{}, func(t *testing.T, m *moody, h *HTTP) {
 		for i, mood := range []func(http.ResponseWriter, *http.Request){silent, stalls, silent, stalls, silent, stalls, fine} {
-			m.mood = mood
+			m.set(mood)
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			if err := fetch(ctx, t, h); errors.Is(err, ErrBroken) || (err == nil) != (i == 6) {
 				t.Errorf("%d: %v", i, err)
@@ -145,25 +162,25 @@ func TestCallersThatGoAwayBreakNothing(t *testing.T) {
 
 func TestProbes(t *testing.T) {
 	moodily(t, HTTPOptions{}, func(t *testing.T, m *moody, h *HTTP) {
-		m.mood = answers(503)
+		m.set(answers(503))
 		for range 3 {
 			_ = fetch(t.Context(), t, h)
 		}
 		// Each probe that fails doubles the pause, up to a minute.
 		for _, pause := range []time.Duration{5, 10, 20, 40, 60, 60} {
-			hits := m.hits
+			hits := m.count()
 			time.Sleep(pause*time.Second - 1)
-			if err := fetch(t.Context(), t, h); !errors.Is(err, ErrBroken) || m.hits != hits {
+			if err := fetch(t.Context(), t, h); !errors.Is(err, ErrBroken) || m.count() != hits {
 				t.Fatalf("before %ds: %v", pause, err)
 			}
 			time.Sleep(1)
-			if err := fetch(t.Context(), t, h); err != nil || m.hits != hits+1 {
+			if err := fetch(t.Context(), t, h); err != nil || m.count() != hits+1 {
 				t.Fatalf("after %ds: %v", pause, err)
 			}
 		}
 		// While a probe is out, nobody else is let through. One that its caller gives up decides nothing.
 		time.Sleep(time.Minute)
-		m.mood = silent
+		m.set(silent)
 		ctx, cancel := context.WithCancel(t.Context())
 		probe := make(chan error)
 		go func() { probe <- fetch(ctx, t, h) }()
@@ -173,14 +190,14 @@ func TestProbes(t *testing.T) {
 		}
 		cancel()
 		<-probe
-		m.mood = fine
+		m.set(fine)
 		for range 2 {
 			if err := fetch(t.Context(), t, h); err != nil {
 				t.Errorf("once it works: %v", err)
 			}
 		}
 		// The next time it begins anew.
-		m.mood = answers(503)
+		m.set(answers(503))
 		for range 3 {
 			_ = fetch(t.Context(), t, h)
 		}
@@ -196,17 +213,17 @@ func TestProbes(t *testing.T) {
 
 func TestRequestsOfBeforeDecideNothing(t *testing.T) {
 	moodily(t, HTTPOptions{ResponseHeaderTimeout: 20 * time.Second}, func(t *testing.T, m *moody, h *HTTP) {
-		m.mood = silent
+		m.set(silent)
 		for range 10 { // they fail after 20 seconds
 			go func() { _ = fetch(t.Context(), t, h) }()
 		}
 		synctest.Wait()
-		m.mood = answers(503)
+		m.set(answers(503))
 		for range 3 {
 			_ = fetch(t.Context(), t, h)
 		}
 		time.Sleep(5 * time.Second)
-		m.mood = fine
+		m.set(fine)
 		if err := fetch(t.Context(), t, h); err != nil {
 			t.Fatal(err)
 		}
@@ -219,17 +236,17 @@ func TestRequestsOfBeforeDecideNothing(t *testing.T) {
 
 func TestRetriesEndWhereTheHostIsLeftAlone(t *testing.T) {
 	moodily(t, HTTPOptions{Retries: 9}, func(t *testing.T, m *moody, h *HTTP) {
-		m.mood = answers(503)
+		m.set(answers(503))
 		resp, _ := get(t, h, "/cat.jpg")
-		if resp.StatusCode != 503 || m.hits != 3 {
-			t.Errorf("got %d after %d requests, want 503 after 3", resp.StatusCode, m.hits)
+		if resp.StatusCode != 503 || m.count() != 3 {
+			t.Errorf("got %d after %d requests, want 503 after 3", resp.StatusCode, m.count())
 		}
 	})
 }
 
 func TestNoBreaker(t *testing.T) {
 	moodily(t, HTTPOptions{BreakAfter: -1}, func(t *testing.T, m *moody, h *HTTP) {
-		m.mood = hangsUp
+		m.set(hangsUp)
 		for range 100 {
 			if err := fetch(t.Context(), t, h); errors.Is(err, ErrBroken) {
 				t.Fatal(err)
@@ -254,8 +271,8 @@ func TestHostsApart(t *testing.T) {
 		for range 5 {
 			_ = fetch(t.Context(), t, h)
 		}
-		if resp, _ := get(t, h, "/dog.jpg"); resp.StatusCode != 200 || bad.hits != 3 {
-			t.Errorf("%d, and %d requests to the other", resp.StatusCode, bad.hits)
+		if resp, _ := get(t, h, "/dog.jpg"); resp.StatusCode != 200 || bad.count() != 3 {
+			t.Errorf("%d, and %d requests to the other", resp.StatusCode, bad.count())
 		}
 		for i := range 2 * maxBreakers {
 			a, err := h.breakers.try(fmt.Sprint(i))
