@@ -11,7 +11,7 @@ ROUNDS ?= 6
 OPS ?= 1000000
 KILLS ?= 500
 
-.PHONY: help test race purego arm64 fuzz golden sheets bench bench-compare bench-peers soak hits hitratio generate lint cross smoke conformance ci
+.PHONY: help test race purego arm64 fuzz golden sheets bench bench-compare bench-peers soak load hits hitratio generate lint cross smoke conformance ci
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -71,6 +71,9 @@ browser: ## look at SVG in a real Chromium: nothing of it runs, and it looks the
 
 bench-peers: ## compare with sharp and libvips: speed, sets of widths, quality, memory; ROUNDS, SECONDS_EACH (under 10 minutes)
 	bash scripts/bench-peers.sh
+
+load: ## ten times more renders than there is capacity for, beside hits, in a minute and a half; DURATION, FACTOR, HITS
+	bash scripts/load.sh
 
 hits: ## compare hits with bare net/http, http.ServeContent, nginx and Varnish (needs wrk)
 	bash scripts/hits.sh

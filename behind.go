@@ -109,8 +109,8 @@ func (b *behind) close() {
 
 // negotiate names the picture for a request whose Accept header decides about the format. Where that is AVIF, it is
 // what the client has or what is in the cache; else the next best stands in for it.
-func (h *Handler) negotiate(r *http.Request, req *parsed) (*picture, error) {
-	ctx, accept := r.Context(), strings.Join(r.Header.Values("Accept"), ",")
+func (h *Handler) negotiate(ctx context.Context, r *http.Request, req *parsed) (*picture, error) {
+	accept := strings.Join(r.Header.Values("Accept"), ",")
 	best, _ := req.Params.negotiate(accept, h.avif())
 	expected, known := &best, req.settled.Load()
 	if best.Format == resize.AVIF && known != nil {

@@ -61,10 +61,13 @@ var importPolicy = map[string]struct {
 	"purge/boltlog":   {own: []string{"purge"}, modules: []string{"go.etcd.io/bbolt"}}, // jobs in a file
 	"purge/purgetest": {own: []string{"purge"}},
 	"purge/webhook":   {own: []string{"purge"}},
-	"middleware":      {},
+	"middleware": {
+		own:     []string{"internal/client"},
+		modules: []string{"golang.org/x/time"}, // rate
+	},
 
 	"": {
-		own: []string{"cache", "internal/fault", "internal/flight", "internal/svgclean", "origin", "purge", "resize"},
+		own: []string{"cache", "internal/client", "internal/fault", "internal/flight", "internal/svgclean", "origin", "purge", "resize"},
 		modules: []string{
 			"golang.org/x/image", // the names of colours
 			"golang.org/x/sync",  // errgroup
@@ -81,17 +84,19 @@ var importPolicy = map[string]struct {
 		},
 	},
 
-	"internal/bombs":       {},                                       // pictures that tests show to be refused
-	"internal/conformance": {own: []string{"cache"}},                 // a command for the public HTTP cache tests
-	"internal/fault":       {},                                       // mistakes that tests must find; none without a build tag
-	"internal/flight":      {modules: []string{"golang.org/x/sync"}}, // singleflight
-	"internal/heif":        {},                                       // boxes of AVIF and HEIC
-	"internal/hitbench":    {own: []string{"", "cache"}},             // a command that scripts/hits.sh measures
-	"internal/icc":         {},                                       // colour profiles
-	"internal/jpegdec":     {modules: []string{"golang.org/x/sys"}},  // whether there is AVX2
-	"internal/jpegenc":     {modules: []string{"golang.org/x/sys"}},  // whether there is AVX2
-	"internal/kernel":      {modules: []string{"golang.org/x/sys"}},  // what the processor can
-	"internal/pngdec":      {modules: []string{"golang.org/x/sys"}},  // whether there is AVX2
+	"internal/bombs":       {},                                                                   // pictures that tests show to be refused
+	"internal/client":      {},                                                                   // who a request comes from
+	"internal/conformance": {own: []string{"cache"}},                                             // a command for the public HTTP cache tests
+	"internal/fault":       {},                                                                   // mistakes that tests must find; none without a build tag
+	"internal/flight":      {modules: []string{"golang.org/x/sync"}},                             // singleflight
+	"internal/heif":        {},                                                                   // boxes of AVIF and HEIC
+	"internal/hitbench":    {own: []string{"", "cache"}},                                         // a command that scripts/hits.sh measures
+	"internal/icc":         {},                                                                   // colour profiles
+	"internal/jpegdec":     {modules: []string{"golang.org/x/sys"}},                              // whether there is AVX2
+	"internal/jpegenc":     {modules: []string{"golang.org/x/sys"}},                              // whether there is AVX2
+	"internal/kernel":      {modules: []string{"golang.org/x/sys"}},                              // what the processor can
+	"internal/loadtest":    {own: []string{"", "cache", "internal/samples", "origin", "resize"}}, // a command that scripts/load.sh runs
+	"internal/pngdec":      {modules: []string{"golang.org/x/sys"}},                              // whether there is AVX2
 	"internal/pngenc": {modules: []string{
 		"github.com/klauspost/compress", // DEFLATE, for what is looked at once
 		"golang.org/x/sys",              // whether there is AVX2

@@ -13,14 +13,15 @@ func Renders(h *Handler) int { return int(h.rendered.Load()) }
 func HoldGate(h *Handler) (release func()) {
 	var leaves []func()
 	for range h.gate.slots {
-		if err := h.gate.join(); err != nil {
-			panic(err)
-		}
-		leave, err := h.gate.admit(context.Background(), 0, false)
+		ctx, part, err := h.gate.join(context.Background())
 		if err != nil {
 			panic(err)
 		}
-		leaves = append(leaves, func() { leave(); h.gate.part() })
+		leave, err := h.gate.admit(ctx, 0, false)
+		if err != nil {
+			panic(err)
+		}
+		leaves = append(leaves, func() { leave(); part() })
 	}
 	return func() {
 		for _, leave := range leaves {
@@ -72,7 +73,7 @@ func Decoded(h *Handler) (decodes, bytes int64) { return h.decoded.Decodes(), h.
 func HeldOriginals(h *Handler) (originals, all int64) {
 	h.gate.mu.Lock()
 	defer h.gate.mu.Unlock()
-	if len(h.gate.reading)+h.gate.growing.Len()+h.gate.beginning.Len()+h.gate.marked.Len() > 0 && h.gate.larder.bytes == 0 {
+	if len(h.gate.reading)+h.gate.growing.waiting+h.gate.beginning.waiting+h.gate.marked.Len() > 0 && h.gate.larder.bytes == 0 {
 		panic("originals of no bytes are being read")
 	}
 	return h.gate.larder.bytes, h.gate.taken

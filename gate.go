@@ -6,7 +6,6 @@ import (
 	"math"
 	"runtime/debug"
 	"sync"
-	"sync/atomic"
 
 	"github.com/imagecdn/imagecdn/resize"
 )
@@ -14,26 +13,31 @@ import (
 // A gate bounds how many pictures are made at once, the memory that this takes, and how many requests wait for it.
 //
 // A request joins, or is refused. Its render then asks for leave with an estimate of its bytes, once or twice: see
-// [resize.Renderer.Admit]. Leave is given in order, so that a large picture is not passed by small ones for ever; those
+// [resize.Renderer.Admit]. Sources take turns, and clients of a source: see [queue]. Whose turn it is waits until it fits, so
+// that a large picture is not passed by small ones for ever; those
 // that have begun go first, as they hold memory until they end. A picture that does not fit is made alone: when nothing else
-// works, the first in order always goes. So there is always one that works, and whoever ends lets the next ones in.
+// works, the one whose turn it is always goes. So there is always one that works, and whoever ends lets the next ones in.
+//
+// Where too many wait, one more request is let in at the cost of the client who has most waiting: the newest of those is refused. So a
+// client fills what nobody else needs, and no more.
 //
 // The bytes of originals are part of that memory, from when they arrive: see [larder].
 type gate struct {
 	slots  int
 	memory int64            // bytes, of leaves, of originals and of decoded originals together
-	most   int64            // requests that may wait
+	most   int              // requests that may wait
 	held   *resize.Pyramids // decoded originals, which make room
 
-	joined atomic.Int64 // requests whose pictures are made or waited for
-
 	mu      sync.Mutex // guards what follows
+	drained bool       // nothing begins any more
+	joined  int        // requests whose pictures are made or waited for
+	idle    queue      // of those: the ones that have no leave
 	working int        // slots in use, with those that are lent
 	lent    int        // slots that are used behind, and go to the first request that needs them
 	taken   int64      // bytes of leaves, and of originals
-	begun   list.List  // of *turn: renders that hold memory already
-	fresh   list.List  // of *turn: others
-	behind  list.List  // of *turn: pictures that no request waits for
+	begun   queue      // renders that hold memory already
+	fresh   queue      // others
+	behind  queue      // pictures that no request waits for
 	cancel  func()     // ends the picture that is made in the background; nil where none is
 	larder
 }
@@ -44,11 +48,18 @@ type turn struct {
 	room  *room         // that waits to grow by so many bytes; nil where the work is rendering
 	slot  bool          // whether it needs one
 	lends bool          // whether a request that needs the slot takes it away
-	ready chan struct{} // closed when it has leave
+	path  []string      // source and client, in the queues where these take turns
+	place *list.Element // in its queue
+	ready chan struct{} // closed when it has leave, or is refused
+	err   error         // why it is refused; set before ready is closed
+
+	// Of a request that has joined:
+	waits bool                    // it is in gate.idle
+	end   context.CancelCauseFunc // of its work
 }
 
 func newGate(slots, most int, memory int64, held *resize.Pyramids) *gate {
-	return &gate{slots: slots, most: int64(most), memory: memory, held: held, larder: newLarder(memory)}
+	return &gate{slots: slots, most: most, memory: memory, held: held, larder: newLarder(memory)}
 }
 
 // defaultRenderMemory is half of the runtime's memory limit, where one is set.
@@ -59,27 +70,89 @@ func defaultRenderMemory() int64 {
 	return 256 << 20
 }
 
-// join counts a request in, unless too many wait already.
-func (g *gate) join() error {
-	if g.joined.Add(1) > int64(g.slots)+g.most {
-		g.joined.Add(-1)
-		return errOverloaded
+// join counts a request in, unless too many wait already and none of them makes way. Its work is done with the context that is
+// returned, until part is called.
+func (g *gate) join(ctx context.Context) (_ context.Context, part func(), err error) {
+	t := &turn{path: pathOf(ctx)}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.drained:
+		return nil, nil, errClosing
+	case g.joined >= g.slots+g.most:
+		spare := g.idle.spare(t.path)
+		if spare == nil {
+			return nil, nil, errOverloaded
+		}
+		g.begin(spare)
+		spare.end(errOverloaded)
 	}
-	return nil
+	g.joined++
+	g.idle.push(t)
+	t.waits = true
+	ctx, t.end = context.WithCancelCause(context.WithValue(ctx, turnKey{}, t))
+	return ctx, func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.begin(t)
+		g.joined--
+		t.end(nil)
+	}, nil
 }
 
-// part counts a request out.
-func (g *gate) part() { g.joined.Add(-1) }
+// full reports whether join would refuse a request.
+func (g *gate) full(ctx context.Context) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.joined >= g.slots+g.most && g.idle.spare(pathOf(ctx)) == nil
+}
+
+type turnKey struct{}
+
+// begin notes that the request of a turn from join makes way for nobody any more. The caller holds g.mu.
+func (g *gate) begin(t *turn) {
+	if t != nil && t.waits {
+		t.waits = false
+		g.idle.remove(t)
+	}
+}
+
+// drain refuses what has not begun, from now on. What has goes on.
+func (g *gate) drain() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.drained = true
+	for t := g.idle.front(); t != nil; t = g.idle.front() {
+		g.begin(t)
+		t.end(errClosing)
+	}
+	for t := g.beginning.front(); t != nil; t = g.beginning.front() {
+		g.refuse(&g.beginning, t, errClosing)
+	}
+}
+
+// refuse ends a turn's wait. The caller holds g.mu.
+func (g *gate) refuse(queue *queue, t *turn, why error) {
+	queue.remove(t)
+	t.err = why
+	close(t.ready)
+	g.next() // who was behind it may fit
+}
 
 // admit gives leave to work for a request. It is a [resize.Renderer.Admit].
 func (g *gate) admit(ctx context.Context, bytes int64, begun bool) (leave func(), err error) {
 	t := &turn{bytes: bytes, slot: true}
-	queue := &g.fresh
-	if begun {
-		queue = &g.begun
+	queue := &g.begun
+	if !begun {
+		queue, t.path = &g.fresh, pathOf(ctx)
 	}
 	if err := g.wait(ctx, queue, t); err != nil {
 		return nil, err
+	}
+	if joined, _ := ctx.Value(turnKey{}).(*turn); joined != nil {
+		g.mu.Lock()
+		g.begin(joined)
+		g.mu.Unlock()
 	}
 	return func() { g.leave(1, bytes) }, nil
 }
@@ -114,15 +187,15 @@ func (g *gate) reclaim() {
 }
 
 // wait waits in a queue for leave.
-func (g *gate) wait(ctx context.Context, queue *list.List, t *turn) error {
+func (g *gate) wait(ctx context.Context, queue *queue, t *turn) error {
 	t.ready = make(chan struct{})
 	g.mu.Lock()
-	place := queue.PushBack(t)
+	queue.push(t)
 	g.next()
 	select {
 	case <-t.ready:
 		g.mu.Unlock()
-		return nil
+		return t.err
 	default:
 	}
 	if queue != &g.behind && g.cancel != nil {
@@ -132,19 +205,18 @@ func (g *gate) wait(ctx context.Context, queue *list.List, t *turn) error {
 
 	select {
 	case <-t.ready:
-		return nil
+		return t.err
 	case <-ctx.Done():
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	select {
 	case <-t.ready: // in the same moment
-		return nil
+		return t.err
 	default:
 	}
-	queue.Remove(place)
-	g.next() // who was behind it may fit
-	return context.Cause(ctx)
+	g.refuse(queue, t, context.Cause(ctx))
+	return t.err
 }
 
 // leave ends leave to work.
@@ -159,16 +231,15 @@ func (g *gate) leave(slots int, bytes int64) {
 // next gives leave to those who are next and fit. The caller holds g.mu.
 func (g *gate) next() {
 	g.nextOriginals()
-	for _, queue := range []*list.List{&g.begun, &g.fresh, &g.behind} {
-		for e := queue.Front(); e != nil; e = queue.Front() {
-			t := e.Value.(*turn)
+	for _, queue := range []*queue{&g.begun, &g.fresh, &g.behind} {
+		for t := queue.front(); t != nil; t = queue.front() {
 			if queue != &g.behind && g.working >= g.slots {
 				g.reclaim()
 			}
 			if !g.fits(t) {
 				return
 			}
-			queue.Remove(e)
+			queue.take()
 			g.taken += t.bytes
 			if t.slot {
 				g.working++
@@ -215,7 +286,7 @@ func (g *gate) background(cancel func()) bool {
 	if cancel == nil {
 		return false
 	}
-	if g.busy() || g.growing.Len()+g.beginning.Len() > 0 {
+	if g.busy() || g.growing.waiting+g.beginning.waiting > 0 {
 		g.cancel = nil
 		return false
 	}

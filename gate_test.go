@@ -3,6 +3,7 @@ package imagecdn
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -19,8 +20,13 @@ type worker struct {
 
 // ask has a worker ask, and waits until it has leave or is in the queue.
 func ask(t *testing.T, g *gate, bytes int64, begun bool) *worker {
+	return askFor(t, g, bytes, begun, "", "")
+}
+
+// askFor is ask for a client of a source.
+func askFor(t *testing.T, g *gate, bytes int64, begun bool, source, client string) *worker {
 	w := new(worker)
-	ctx, cancel := context.WithCancelCause(t.Context())
+	ctx, cancel := context.WithCancelCause(&asker{Context: t.Context(), source: source, client: client})
 	w.cancel = cancel
 	go func() {
 		leave, err := g.admit(ctx, bytes, begun)
@@ -101,6 +107,24 @@ func TestGate(t *testing.T) {
 			c.end()
 			b.end()
 		}},
+		{"sources take turns, and clients of a source", func(t *testing.T, g *gate) {
+			first := ask(t, g, 100, false)
+			all := make(map[string]*worker)
+			for _, who := range []string{"s a 1", "s a 2", "s a 3", "s b 4", "t a 5", "t a 6"} {
+				part := strings.Fields(who)
+				all[who] = askFor(t, g, 100, false, part[0], part[1])
+			}
+			first.end()
+			for _, who := range []string{"s a 1", "t a 5", "s b 4", "t a 6", "s a 2", "s a 3"} {
+				for other, w := range all {
+					if w.works() != (other == who) {
+						t.Fatalf("it is the turn of %s, and %s works: %t", who, other, w.works())
+					}
+				}
+				all[who].end()
+				delete(all, who)
+			}
+		}},
 		{"who goes away lets others by", func(t *testing.T, g *gate) {
 			a, b, c := ask(t, g, 50, false), ask(t, g, 90, false), ask(t, g, 40, false)
 			why := errors.New("gone")
@@ -178,8 +202,8 @@ func TestGate(t *testing.T) {
 				g := newGate(3, 10, 100, held)
 				tt.f(t, g)
 				synctest.Wait()
-				if g.working != 0 || g.taken != 0 || g.lent != 0 || g.begun.Len()+g.fresh.Len()+g.behind.Len() != 0 || g.larder.bytes != 0 || len(g.reading) != 0 {
-					t.Errorf("left: %d working, %d lent, %d bytes, %d %d %d waiting", g.working, g.lent, g.taken, g.begun.Len(), g.fresh.Len(), g.behind.Len())
+				if g.working != 0 || g.taken != 0 || g.lent != 0 || g.begun.waiting+g.fresh.waiting+g.behind.waiting != 0 || g.larder.bytes != 0 || len(g.reading) != 0 {
+					t.Errorf("left: %d working, %d lent, %d bytes, %d %d %d waiting", g.working, g.lent, g.taken, g.begun.waiting, g.fresh.waiting, g.behind.waiting)
 				}
 			})
 		})

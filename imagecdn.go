@@ -123,8 +123,22 @@ type Options struct {
 	// DecodedAge is how long an original is kept decoded. Zero means 30 seconds.
 	DecodedAge time.Duration
 
-	// MaxQueued is how many requests may wait for a picture to be made; more are answered 429. Zero means 1,000.
+	// MaxQueued is how many requests may wait for a picture to be made, and how many for the memory of an original. Where more
+	// come, the source and the client that have most in the queue lose their newest to one that has less; who is left over is answered
+	// 429. Zero means 1,000.
 	MaxQueued int
+
+	// Client names who sent a request, so that clients of a source take turns at having pictures made. It is asked only where a
+	// picture is not in the cache, and the name is not kept longer than that takes. Nil means the address that the request came from, the first
+	// 64 bits of an IPv6 one. Behind a proxy this is the proxy's, and all its clients are one: see
+	// Client of package middleware's Forwarded.
+	Client func(*http.Request) string
+
+	// Admit is asked for leave once for each request that is not answered from the cache: before an origin is asked for an
+	// image that is not known or a picture is made, or waited for. (Asking whether an image has changed needs no leave.) An error is answered with 429 and its text, and with Retry-After, which a method RetryAfter() time.Duration
+	// of the error may give, and which is a second where it has none. Check of package middleware's Rate does for it.
+	// Nil means that leave is always given.
+	Admit func(*http.Request) error
 
 	// NoAVIF keeps auto=format from picking AVIF, which costs about two seconds of a processor for a megapixel, of
 	// those that nothing else needs. Zero means that it is picked for who takes it, where package resize/avif is linked in.
@@ -262,12 +276,18 @@ func (h *Handler) abandon() {
 	}
 }
 
-// Close waits for the requests being served, ends what runs behind, and closes the cache. Requests that
-// come later are answered 503.
+// Drain has no more work begun: requests that wait for their turn to have a picture made, or would have to, are answered 503.
+// Pictures that are being made and originals that are being fetched go on, and hits are served as ever. It is for a server
+// that is about to shut down; Close does it, too.
+func (h *Handler) Drain() { h.gate.drain() }
+
+// Close waits for the requests being served, but for those whose work has not begun, ends what runs behind, and closes the
+// cache. Requests that come later are answered 503.
 func (h *Handler) Close() error {
 	if h.closed.Swap(true) {
 		return nil
 	}
+	h.Drain()
 	for h.serving.Load() > 0 {
 		<-h.idle
 	}
@@ -306,7 +326,8 @@ func (h *Handler) leave() {
 //  2. Every image that goes into the picture is looked up by name; what is not fresh is asked of its origin.
 //  3. The picture's key follows: a hash of those images' digests, the names of watermarks, the plan and the engine's version.
 //     It is the ETag, so that If-None-Match is answered here.
-//  4. The picture comes from memory, from disk, or is made, once for all who ask.
+//  4. The picture comes from memory, from disk, or is made, once for all who ask. Where that takes asking an origin or
+//     making a picture, Options.Admit may refuse, and sources and clients take turns.
 //
 // Every image has Cache-Control and Age, as its shortest-lived input allows, ETag, Cache-Status (RFC 9211), and
 // Vary: Accept where Accept decided the format.
@@ -323,7 +344,7 @@ func (h *Handler) leave() {
 // no longer than the negative lifetime.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !h.enter() {
-		h.refuse(w, r, &httpError{status: http.StatusServiceUnavailable, text: "the server is closing"})
+		h.refuse(w, r, errClosing)
 		return
 	}
 	defer h.leave()
@@ -343,15 +364,16 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var p *picture
+	ctx := askedBy(r, req)
 	if req.plan != nil {
-		p, err = h.name(r.Context(), req, req.plan)
+		p, err = h.name(ctx, req, req.plan)
 	} else {
 		w.Header().Set("Vary", "Accept")
-		p, err = h.negotiate(r, req)
+		p, err = h.negotiate(ctx, r, req)
 	}
 	matches := err == nil && p.matches(r.Header.Values("If-None-Match"))
 	if err == nil && !matches && p.thing == nil && p.file == nil {
-		err = h.get(r.Context(), p)
+		err = h.get(ctx, p)
 	}
 	p.done() // nothing is held while a client reads
 	if err != nil {
@@ -604,10 +626,13 @@ func (h *Handler) getOnce(ctx context.Context, p *picture) (err error) {
 	if err := h.failures.recall(p.key.Sum); err != nil {
 		return err
 	}
-	for _, in := range p.inputs {
-		if err := h.failures.recall(in.now.Entry.Digest); err != nil {
+	for i := range p.inputs {
+		if err := h.failures.recall(p.inputs[i].now.Entry.Digest); err != nil {
 			return err
 		}
+	}
+	if err := h.admit(ctx); err != nil {
+		return err
 	}
 	p.made = true
 	for {
@@ -616,7 +641,7 @@ func (h *Handler) getOnce(ctx context.Context, p *picture) (err error) {
 		if !joined || !errors.Is(err, cache.ErrNoRoom) || cache.IsBehind(ctx) {
 			return err
 		}
-		// It was begun behind, and has given up. This request waits.
+		// It was begun behind, and has given up, or for a request that had to make way. This request waits for itself.
 	}
 }
 
@@ -702,6 +727,11 @@ func (h *Handler) original(ctx context.Context, p *picture) error {
 		}
 		return nil
 	}
+	if !p.inputs[0].now.Brought() {
+		if err := h.admit(ctx); err != nil {
+			return err
+		}
+	}
 	bodies, err := h.bodies(ctx, p)
 	if err != nil {
 		return err
@@ -720,10 +750,12 @@ func (h *Handler) make(ctx context.Context, p *picture) (*cache.Thing, error) {
 	if p.behind { // which is in already
 		renderer.Admit = h.gate.admitBehind
 	} else {
-		if err := h.gate.join(); err != nil {
+		var part func()
+		var err error
+		if ctx, part, err = h.gate.join(ctx); err != nil {
 			return nil, err
 		}
-		defer h.gate.part()
+		defer part()
 	}
 	bodies, err := h.bodies(ctx, p)
 	if err != nil {

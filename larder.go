@@ -14,7 +14,7 @@ import (
 // no request needs them. They are part of the gate's memory, and have up to a share of it before renders do, which take what it
 // leaves: so neither keeps the other waiting for ever, as renders end by themselves and what waits in the larder is bounded.
 //
-// An original is begun in order, if what it is expected to take has room beside what those that are being read will take yet;
+// An original is begun in its turn, if what it is expected to take has room beside what those that are being read will take yet;
 // one that has come to a halt counts with what has arrived. What is begun grows in steps. When nothing is
 // rendered or waits for that, so that nothing will be given back, one original may go beyond the share, and beyond that those
 // that the first request with watermarks needs, as it may hold one input and wait for another. So what is taken is
@@ -26,10 +26,10 @@ type larder struct {
 	bytes     int64              // of all originals
 	typical   int64              // bytes that an original is expected to have of which nothing is known
 	reading   map[*room]struct{} // begun, and not whole
-	growing   list.List          // of *turn
-	beginning list.List          // of *turn
-	marked    list.List          // of []string: the inputs of requests that need several, in the order of the requests
-	timer     *time.Timer        // looks again, when originals may have come to a halt; nil where that is not needed
+	growing   queue
+	beginning queue
+	marked    list.List   // of []string: the inputs of requests that need several, in the order of the requests
+	timer     *time.Timer // looks again, when originals may have come to a halt; nil where that is not needed
 }
 
 // An original that has not grown for this long is not waited for.
@@ -69,24 +69,40 @@ func (r *room) Resize(ctx context.Context, bytes, expect int64) error {
 		return nil
 	case cache.IsBehind(ctx):
 		defer g.mu.Unlock()
-		if g.busy() || g.growing.Len()+g.beginning.Len() > 0 || !g.hasRoom(t) {
+		if g.busy() || g.growing.waiting+g.beginning.waiting > 0 || !g.hasRoom(t) {
 			return cache.ErrNoRoom
 		}
 		g.grow(t)
 		return nil
-	case !r.begun && int64(g.beginning.Len()) >= int64(g.slots)+g.most:
+	case r.begun:
 		g.mu.Unlock()
-		return errOverloaded
+		return g.wait(ctx, &g.growing, t)
 	}
-	queue := &g.growing
-	if !r.begun {
-		queue = &g.beginning
+	t.path = pathOf(ctx)
+	var err error
+	switch {
+	case g.drained:
+		err = errClosing
+	case g.beginning.waiting >= g.slots+g.most:
+		if spare := g.beginning.spare(t.path); spare != nil {
+			g.refuse(&g.beginning, spare, errOverloaded)
+		} else {
+			err = errOverloaded
+		}
 	}
 	g.mu.Unlock()
-	return g.wait(ctx, queue, t)
+	if err != nil {
+		return err
+	}
+	return g.wait(ctx, &g.beginning, t)
 }
 
-var errOverloaded = &httpError{status: http.StatusTooManyRequests, text: "too many pictures are being made; try again soon", retryAfter: time.Second}
+// errOverloaded is for one request. Those that have joined it ask for themselves, as of [cache.ErrNoRoom].
+var errOverloaded = &httpError{
+	status: http.StatusTooManyRequests, text: "too many pictures are being made; try again soon", retryAfter: time.Second, cause: cache.ErrNoRoom,
+}
+
+var errClosing = &httpError{status: http.StatusServiceUnavailable, text: "the server is closing"}
 
 // Close implements [cache.Room].
 func (r *room) Close() {
@@ -141,24 +157,24 @@ func (g *gate) expected() (bytes int64) {
 
 // nextOriginals lets originals grow, and begin, that are next and fit. The caller holds g.mu.
 func (g *gate) nextOriginals() {
-	queues := []*list.List{&g.growing, &g.beginning}
+	queues := []*queue{&g.growing, &g.beginning}
 	for _, queue := range queues {
-		for e := queue.Front(); e != nil && g.hasRoom(e.Value.(*turn)); e = queue.Front() {
-			g.letGrow(queue, e)
+		for t := queue.front(); t != nil && g.hasRoom(t); t = queue.front() {
+			queue.take()
+			g.letGrow(t)
 		}
 	}
 	if !g.busy() {
 		for _, queue := range queues {
-			for e := queue.Front(); e != nil; {
-				next := e.Next()
-				if g.mayExceed(e.Value.(*turn)) {
-					g.letGrow(queue, e)
+			for t := range queue.all() {
+				if g.mayExceed(t) {
+					queue.remove(t)
+					g.letGrow(t)
 				}
-				e = next
 			}
 		}
 	}
-	if g.beginning.Len() > 0 && g.timer == nil && g.expected() > 0 {
+	if g.beginning.waiting > 0 && g.timer == nil && g.expected() > 0 {
 		g.timer = time.AfterFunc(patience, func() {
 			g.mu.Lock()
 			defer g.mu.Unlock()
@@ -168,14 +184,13 @@ func (g *gate) nextOriginals() {
 	}
 }
 
-func (g *gate) letGrow(queue *list.List, e *list.Element) {
-	t := queue.Remove(e).(*turn)
+func (g *gate) letGrow(t *turn) {
 	g.grow(t)
 	close(t.ready)
 }
 
 // busy reports whether pictures are made, or wait for nothing but that: what they hold will be given back. The caller holds g.mu.
-func (g *gate) busy() bool { return g.working > g.lent || g.begun.Len() > 0 || g.fresh.Len() > 0 }
+func (g *gate) busy() bool { return g.working > g.lent || g.begun.waiting > 0 || g.fresh.waiting > 0 }
 
 // hasRoom reports whether t's original may have what it waits for, and makes room for it where that is all it lacks.
 func (g *gate) hasRoom(t *turn) bool {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net/http"
 	"regexp"
 
@@ -37,7 +38,7 @@ type Source struct {
 	Transport http.RoundTripper
 
 	// HTTP are settings of the client for URL, such as access to private addresses. Nil means its
-	// defaults, which refuse those.
+	// defaults, which refuse those. Where it has no Logger, it gets Options.Logger.
 	HTTP *origin.HTTPOptions
 
 	// Lifetime is how long this source's images live. Zero means Options.Lifetime.
@@ -66,7 +67,7 @@ func (h *Handler) addSource(name string, s Source) error {
 	if !sourceName.MatchString(name) {
 		return fmt.Errorf("imagecdn: Sources: %q is not a name for a source: it takes letters, digits, \"-\", \"_\" and \".\"", name)
 	}
-	next, closer, err := s.open()
+	next, closer, err := s.open(h.log)
 	if err != nil {
 		return fmt.Errorf("imagecdn: Sources[%q]: %w", name, err)
 	}
@@ -82,6 +83,7 @@ func (h *Handler) addSource(name string, s Source) error {
 			MaxBytes: h.opts.MaxBytes,
 			Inspect:  h.inspect,
 			Room:     func(image string) cache.Room { return &room{gate: h.gate, image: name + image} },
+			Admit:    h.admitFetch,
 			Changed:  changed,
 			Classify: h.classify,
 		}),
@@ -91,7 +93,7 @@ func (h *Handler) addSource(name string, s Source) error {
 	return nil
 }
 
-func (s Source) open() (http.RoundTripper, io.Closer, error) {
+func (s Source) open(log *slog.Logger) (http.RoundTripper, io.Closer, error) {
 	set := 0
 	for _, is := range []bool{s.Dir != "", s.FS != nil, s.URL != "", s.Transport != nil} {
 		if is {
@@ -108,7 +110,12 @@ func (s Source) open() (http.RoundTripper, io.Closer, error) {
 	case s.FS != nil:
 		return origin.NewFS(s.FS), nil, nil
 	case s.URL != "":
-		c, err := origin.NewHTTP(s.URL, s.HTTP)
+		var opts origin.HTTPOptions
+		if s.HTTP != nil {
+			opts = *s.HTTP
+		}
+		opts.Logger = cmp.Or(opts.Logger, log)
+		c, err := origin.NewHTTP(s.URL, &opts)
 		return c, c, err
 	}
 	return s.Transport, nil, nil
@@ -148,7 +155,9 @@ func (h *Handler) inspect(body []byte) (contentType string, status int, reason s
 // classify says what a failure of an origin means to a client, and tells the operator the rest.
 func (h *Handler) classify(err error) (status int, reason string) {
 	if e, ok := errors.AsType[*origin.Error](err); ok {
-		h.log.Warn("an origin failed", "error", e, "cause", e.Cause)
+		if e.Kind != origin.ErrBroken { // which is told once, when it is left alone
+			h.log.Warn("an origin failed", "error", e, "cause", e.Cause)
+		}
 		return origin.Status(err), e.Text
 	}
 	h.log.Warn("an origin failed", "error", err)

@@ -18,7 +18,7 @@ type Room interface {
 	//
 	// An error ends the exchange, tells nothing of the origin, and goes to all who wait for it. When ctx ends, Resize
 	// returns its cause, and the Room stays as it was. Where no request waits, see [IsBehind], Resize does not wait either: it
-	// fails with ErrNoRoom.
+	// fails with ErrNoRoom. An error that is ErrNoRoom does not go to others who wait: they ask for themselves.
 	Resize(ctx context.Context, bytes, expect int64) error
 
 	// Close gives all of it back. It is called once.

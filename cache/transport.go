@@ -76,6 +76,12 @@ type TransportOptions struct {
 	// ask. Nil means that there is always room.
 	Room func(image string) Room
 
+	// Admit is asked for leave with the context of each Fetch that is about to ask the origin, or to wait for one that
+	// does, in the caller's goroutine. known says that it is about an image that has been known, and is to be compared. An error is
+	// Fetch's, and the origin is not asked. What is fresh, or usable while it is not, needs no leave; nor does what is done
+	// behind. Nil means that leave is always given.
+	Admit func(ctx context.Context, known bool) error
+
 	// Changed is called when the origin, asked about an image that was known, has another, or none any more
 	// (404, 410): when that has taken the place of what was known, and not where a Refresh found it out. It must
 	// return at once. Nil means that nobody is told.
@@ -190,7 +196,7 @@ func (r *Result) changed(old *Entry) bool {
 func (t *Transport) Fetch(ctx context.Context, image, version string) (*Result, error) {
 	lease, e := t.table.Open(Name{t.opts.Source, image, version})
 	if e == nil {
-		return t.fill(ctx, lease, nil, false)
+		return t.admitted(ctx, lease, nil)
 	}
 	now := time.Now()
 	switch e.state(now) {
@@ -205,7 +211,17 @@ func (t *Transport) Fetch(ctx context.Context, image, version string) (*Result, 
 	if now.Before(e.restUntil) && e.usableOnError(now) {
 		return &Result{Entry: e, How: StaleHit, At: now, lease: lease}, nil
 	}
-	return t.fill(ctx, lease, e, false)
+	return t.admitted(ctx, lease, e)
+}
+
+// admitted is fill for a request that may have to ask for leave.
+func (t *Transport) admitted(ctx context.Context, lease Lease, old *Entry) (*Result, error) {
+	if t.opts.Admit != nil && !IsBehind(ctx) {
+		if err := t.opts.Admit(ctx, old != nil && old.OK()); err != nil {
+			return nil, err
+		}
+	}
+	return t.fill(ctx, lease, old, false)
 }
 
 // Refresh asks the origin now, fresh or not.
@@ -252,10 +268,10 @@ func (t *Transport) share(ctx context.Context, key string, work func(context.Con
 		switch {
 		case err == nil:
 			return res.own(), shared, nil
-		case !shared || err != ErrNoRoom || IsBehind(ctx):
+		case !shared || !errors.Is(err, ErrNoRoom) || IsBehind(ctx):
 			return nil, shared, err
 		}
-		// It was begun behind, and has given up. This request waits.
+		// It was begun behind, and has given up, or for a request that had to make way. This request waits for itself.
 	}
 }
 
@@ -274,7 +290,7 @@ func (t *Transport) refreshBehind(lease Lease, old *Entry) {
 		switch {
 		case err == nil:
 			res.Done() // what it brought is in the table
-		case err == ErrNoRoom:
+		case errors.Is(err, ErrNoRoom):
 			t.rest(lease, old)
 		} // another failure is tried again by a later request
 	})

@@ -1,5 +1,5 @@
 // Package middleware wraps an [http.Handler] that serves images: URL signatures (its own, imgix's and Cloudimage's), lists of
-// what parameters may be, CORS and an access log.
+// what parameters may be, rates for each client, CORS and an access log.
 //
 // Each is a struct literal whose zero value is safe, with a Handler method. The order, outermost first:
 //
@@ -19,7 +19,7 @@
 //
 // # What is promised
 //
-// Nothing is kept in memory from one request to the next, and bodies are neither buffered nor copied: a file goes
+// Nothing but a Rate's clients, which are bounded, is kept in memory from one request to the next, and bodies are neither buffered nor copied: a file goes
 // from disk to socket by sendfile where net/http would do so. [http.ResponseController] works through each wrapper.
 // All are safe for concurrent use as long as their fields are not written to.
 package middleware

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -75,6 +76,26 @@ type HTTPOptions struct {
 	// Zero means 1 minute. Negative means no limit.
 	Timeout time.Duration
 
+	// MinRate is the rate in bytes a second below which an origin that sends a body is too slow. Each byte gives it 1/MinRate
+	// of a second, up to 10 seconds in all, which it has at first, too; the time that is spent on waiting for it takes
+	// from them, and when there is nothing left the body ends with ErrTimeout. So a body that stalls for 10 seconds does, and
+	// one of a byte a second; time that the reader takes counts for nothing.
+	// Zero means 1,024. Negative means no rate but what Timeout implies.
+	MinRate int
+
+	// BreakAfter is how many requests to a host have to fail in a row, retries and redirects counted, for it to be left alone
+	// for a while: connections that fail, timeouts and bodies below MinRate, bodies that are cut short, and the
+	// statuses 502, 503 and 504. Exchanges that need that host fail at once then, with ErrBroken. After BreakFor one request is let through:
+	// if it succeeds, all are; if it fails, the host is left alone for twice as long as the last time, up to a minute.
+	// Zero means 10. Negative means that no host is left alone.
+	BreakAfter int
+
+	// BreakFor is how long a host is left alone at first. Zero means 5 seconds.
+	BreakFor time.Duration
+
+	// Logger gets which hosts are left alone, and which work again. Nil means that nothing is logged.
+	Logger *slog.Logger
+
 	// MaxResponseHeaderBytes bounds the response's header. Zero means 64 KiB.
 	MaxResponseHeaderBytes int64
 
@@ -93,11 +114,15 @@ type HTTP struct {
 	ports     []uint16 // that requests may go to
 	guard     *guard
 	transport *http.Transport
+	breakers  *breakers
 }
 
 const (
 	firstBackoff = 100 * time.Millisecond
 	lastBackoff  = 2 * time.Second
+
+	// An origin that sends a body is waited for as long as this before its rate matters.
+	patience = 10 * time.Second
 
 	// A body that is not wanted is read up to here, to keep its connection; a longer one costs the connection.
 	maxDiscard = 16 << 10
@@ -135,6 +160,14 @@ func NewHTTP(base string, o *HTTPOptions) (*HTTP, error) {
 	opts.MaxConns = orDefault(opts.MaxConns, 128)
 	opts.ResponseHeaderTimeout = orDefault(opts.ResponseHeaderTimeout, 10*time.Second)
 	opts.Timeout = orDefault(opts.Timeout, time.Minute)
+	opts.MinRate = orDefault(opts.MinRate, 1024)
+	opts.BreakAfter = orDefault(opts.BreakAfter, 10)
+	if opts.BreakFor <= 0 {
+		opts.BreakFor = 5 * time.Second
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
 	if opts.DialTimeout <= 0 {
 		opts.DialTimeout = 5 * time.Second
 	}
@@ -144,6 +177,7 @@ func NewHTTP(base string, o *HTTPOptions) (*HTTP, error) {
 
 	h := &HTTP{base: u, opts: opts, ports: append([]uint16{80, 443, port(u)}, opts.Ports...)}
 	h.guard = newGuard(h.ports)
+	h.breakers = &breakers{after: opts.BreakAfter, pause: opts.BreakFor, log: opts.Logger, hosts: make(map[string]*breaker)}
 	h.transport = &http.Transport{
 		Proxy:                  nil, // the guard would see the proxy's address instead of the origin's
 		DialContext:            h.dial,
@@ -255,9 +289,9 @@ func (h *HTTP) Close() error {
 //  1. The request is checked, and its path joined to the base.
 //  2. It is sent with HTTPOptions.Header, Accept-Encoding: identity and the other fields of the request
 //     but Range, If-Range and those of a connection (RFC 9110 section 7.6.1).
-//  3. Connection failures, 502, 503 and 504 are tried again, and redirects followed.
+//  3. Connection failures, 502, 503 and 504 are tried again, and redirects followed. A host that has failed often is not asked.
 //  4. A 2xx response with a Content-Encoding is an error. Any other with one loses its body and keeps its status.
-//  5. The response is returned; its body is bounded by HTTPOptions.Timeout.
+//  5. The response is returned; its body is bounded by HTTPOptions.Timeout and MinRate.
 //
 // A status of the origin, also the last 503 of several, is a response. A body without Content-Length
 // over HTTP/1.0 that is cut short cannot be told from a whole one.
@@ -265,14 +299,14 @@ func (h *HTTP) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err := admit(req); err != nil {
 		return nil, err
 	}
-	var ctx context.Context
-	var cancel context.CancelFunc
+	ctx, end := context.WithCancelCause(req.Context())
+	cancel := func() { end(nil) }
 	if h.opts.Timeout > 0 {
-		ctx, cancel = context.WithTimeout(req.Context(), h.opts.Timeout)
-	} else {
-		ctx, cancel = context.WithCancel(req.Context())
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeout(ctx, h.opts.Timeout)
+		cancel = func() { stop(); end(nil) }
 	}
-	resp, err := h.exchange(ctx, req)
+	resp, sent, err := h.exchange(ctx, req)
 	if err != nil {
 		cancel()
 		return nil, failure(err)
@@ -282,6 +316,7 @@ func (h *HTTP) RoundTrip(req *http.Request) (*http.Response, error) {
 		if resp.StatusCode/100 == 2 {
 			resp.Body.Close()
 			cancel()
+			sent.succeed()
 			return nil, &Error{
 				Text:  "origin: the response has a Content-Encoding, though none was asked for",
 				Cause: fmt.Errorf("Content-Encoding: %q", resp.Header["Content-Encoding"]),
@@ -292,24 +327,44 @@ func (h *HTTP) RoundTrip(req *http.Request) (*http.Response, error) {
 		resp.Header.Del("Content-Encoding")
 		resp.Header.Del("Content-Length")
 	}
-	resp.Body = &httpBody{resp.Body, ctx, cancel}
+	if resp.Body == http.NoBody {
+		sent.succeed()
+	}
+	body := &httpBody{ReadCloser: resp.Body, ctx: ctx, cancel: cancel, sent: sent, rate: h.opts.MinRate, patience: patience}
+	if body.rate > 0 {
+		body.timer = time.AfterFunc(patience, func() { end(errTooSlow) })
+		body.timer.Stop()
+	}
+	resp.Body = body
 	return resp, nil
 }
 
-// exchange sends requests until there is a response to return.
-func (h *HTTP) exchange(ctx context.Context, req *http.Request) (*http.Response, error) {
+// exchange sends requests until there is a response to return. How the body of that ends is to be told to the attempt.
+func (h *HTTP) exchange(ctx context.Context, req *http.Request) (*http.Response, *attempt, error) {
 	u := h.join(req.URL.Path)
 	u.RawQuery = req.URL.RawQuery
 	trusted := true // u is where the credentials belong, as was every URL before it
 	redirects, retries := h.opts.MaxRedirects, h.opts.Retries
 	delay := firstBackoff
 	for {
+		sent, err := h.breakers.try(u.Host)
+		if err != nil {
+			return nil, nil, err
+		}
 		resp, err := h.transport.RoundTrip(h.outgoing(ctx, req, u, trusted))
+		switch {
+		case err != nil && (req.Context().Err() != nil || errors.Is(err, ErrRefused)):
+			sent.abandon()
+		case err != nil:
+			sent.fail(err)
+		case failing(resp):
+			sent.fail(nil)
+		}
 		switch {
 		case err != nil && transient(err), err == nil && busy(resp):
 			wait := delay/2 + rand.N(delay/2)
-			if deadline, ok := ctx.Deadline(); retries <= 0 || ok && time.Until(deadline) <= wait {
-				return resp, err
+			if deadline, ok := ctx.Deadline(); retries <= 0 || ok && time.Until(deadline) <= wait || !h.breakers.lets(u.Host) {
+				return resp, sent, err
 			}
 			if err == nil {
 				discard(resp.Body)
@@ -319,24 +374,25 @@ func (h *HTTP) exchange(ctx context.Context, req *http.Request) (*http.Response,
 			select {
 			case <-time.After(wait):
 			case <-ctx.Done():
-				return nil, ctx.Err()
+				return nil, nil, ctx.Err()
 			}
 
 		case err == nil && redirected(resp):
 			discard(resp.Body)
+			sent.succeed()
 			if redirects <= 0 {
-				return nil, &Error{Text: "origin: refused: too many redirects", Kind: ErrRefused}
+				return nil, nil, &Error{Text: "origin: refused: too many redirects", Kind: ErrRefused}
 			}
 			redirects--
 			next, err := h.follow(u, resp.Header.Get("Location"))
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			trusted = trusted && sameOrigin(u, next)
 			u = next
 
 		default:
-			return resp, err
+			return resp, sent, err
 		}
 	}
 }
@@ -404,14 +460,17 @@ func transient(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// busy reports whether a response is one to try again after. One with Retry-After is not: it says when.
-func busy(resp *http.Response) bool {
+// failing reports whether a response says that its host, or one behind it, does not work.
+func failing(resp *http.Response) bool {
 	switch resp.StatusCode {
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return resp.Header.Get("Retry-After") == ""
+		return true
 	}
 	return false
 }
+
+// busy reports whether a response is one to try again after. One with Retry-After is not: it says when.
+func busy(resp *http.Response) bool { return failing(resp) && resp.Header.Get("Retry-After") == "" }
 
 func redirected(resp *http.Response) bool {
 	switch resp.StatusCode {
@@ -499,31 +558,60 @@ func discard(body io.ReadCloser) {
 	body.Close()
 }
 
-// httpBody is a response's body under the exchange's deadline.
+// httpBody is a response's body under the exchange's deadline and the least rate.
 type httpBody struct {
 	io.ReadCloser
 	ctx    context.Context
 	cancel context.CancelFunc
+	sent   *attempt
+
+	rate     int           // bytes a second; zero: none
+	patience time.Duration // that is left for waiting
+	timer    *time.Timer   // ends the exchange when there is none left; nil where rate is zero
 }
 
+var errTooSlow = &Error{Text: "origin: the origin sends too slowly", Kind: ErrTimeout}
+
 func (b *httpBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
+	n, err := b.wait(p)
 	if err == nil {
 		return n, nil
 	}
 	if err == io.EOF {
+		b.sent.succeed()
 		b.cancel()
 		return n, err
 	}
 	// A cancelled HTTP/1 connection reports that it was closed, and not always why.
-	if cause := b.ctx.Err(); cause != nil && !errors.Is(err, cause) {
+	cause := context.Cause(b.ctx)
+	if cause != nil && !errors.Is(err, cause) {
 		err = errors.Join(cause, err)
+	}
+	if cause == nil || cause == errTooSlow {
+		b.sent.fail(err)
+	} else {
+		b.sent.abandon() // the reader went away, or took some of the time that is over
 	}
 	return n, cutShort(err)
 }
 
+// wait reads, and counts how long that takes.
+func (b *httpBody) wait(p []byte) (int, error) {
+	if b.timer == nil {
+		return b.ReadCloser.Read(p)
+	}
+	start := time.Now()
+	b.timer.Reset(b.patience)
+	n, err := b.ReadCloser.Read(p)
+	b.timer.Stop()
+	gained := time.Duration(n) * time.Second / time.Duration(b.rate)
+	b.patience = min(max(b.patience-time.Since(start), 0)+gained, patience)
+	return n, err
+}
+
 func (b *httpBody) Close() error {
 	err := b.ReadCloser.Close()
+	b.sent.succeed() // there was no fault in what was read
 	b.cancel()
 	return err
 }

@@ -654,24 +654,64 @@ func TestCallerThatGoesAway(t *testing.T) {
 	})
 }
 
-func TestBodyUnderDeadline(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := one(t, nil, func(w http.ResponseWriter, r *http.Request) {
-			for r.Context().Err() == nil { // one byte a second, for ever
-				w.Write([]byte{'x'})
+func TestSlowBodies(t *testing.T) {
+	// chunks sends so many bytes after each wait, for ever.
+	chunks := func(bytes int, wait time.Duration) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			for r.Context().Err() == nil {
+				w.Write(make([]byte, bytes))
 				w.(http.Flusher).Flush()
-				pause(r, time.Second)
+				pause(r, wait)
 			}
+		}
+	}
+	for _, test := range []struct {
+		name    string
+		opts    HTTPOptions
+		handler http.HandlerFunc
+		least   time.Duration // until it ends
+		most    time.Duration
+	}{
+		{"nothing after the header", HTTPOptions{}, chunks(0, time.Hour), 10 * time.Second, 10 * time.Second},
+		{"a byte a second", HTTPOptions{}, chunks(1, time.Second), 10 * time.Second, 11 * time.Second},
+		{"half of the rate", HTTPOptions{}, chunks(512, time.Second), 19 * time.Second, 20 * time.Second},
+		{"the rate, and so Timeout", HTTPOptions{}, chunks(1024, time.Second), time.Minute, time.Minute},
+		{"a stall after much", HTTPOptions{}, chunks(100<<10, 11*time.Second), 10 * time.Second, 10 * time.Second},
+		{"short stalls", HTTPOptions{}, chunks(100<<10, 9*time.Second), time.Minute, time.Minute},
+		{"another rate", HTTPOptions{MinRate: 100}, chunks(512, time.Second), time.Minute, time.Minute},
+		{"a byte a second, and no rate", HTTPOptions{MinRate: -1}, chunks(1, time.Second), time.Minute, time.Minute},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := one(t, &test.opts, test.handler)
+				start := time.Now()
+				resp, err := h.RoundTrip(request(t, http.MethodGet, "/cat.jpg"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer resp.Body.Close()
+				_, err = io.ReadAll(resp.Body)
+				if took := time.Since(start); !errors.Is(err, ErrTimeout) || took < test.least || took > test.most {
+					t.Errorf("got %v after %v, want ErrTimeout after %v to %v", err, took, test.least, test.most)
+				}
+			})
 		})
-		start := time.Now()
+	}
+}
+
+func TestSlowReaderIsNotTheOriginsFault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := one(t, nil, func(w http.ResponseWriter, r *http.Request) { w.Write(make([]byte, 1<<20)) })
 		resp, err := h.RoundTrip(request(t, http.MethodGet, "/cat.jpg"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer resp.Body.Close()
-		_, err = io.ReadAll(resp.Body)
-		if !errors.Is(err, ErrTimeout) || time.Since(start) != time.Minute {
-			t.Errorf("got %v after %v, want ErrTimeout after 1m", err, time.Since(start))
+		for range 4 {
+			time.Sleep(11 * time.Second)
+			if _, err := io.ReadFull(resp.Body, make([]byte, 1<<18)); err != nil {
+				t.Fatal(err)
+			}
 		}
 	})
 }

@@ -58,6 +58,9 @@ var (
 
 	// ErrTimeout is for an origin that was too slow: to connect, to begin its answer, or to end it.
 	ErrTimeout = errors.New("origin: too slow")
+
+	// ErrBroken is for an origin that was not asked, as it has failed often: see [HTTPOptions].BreakAfter.
+	ErrBroken = errors.New("origin: left alone")
 )
 
 // An Error is what RoundTrip, and Read of a response's body, return.
@@ -65,7 +68,7 @@ type Error struct {
 	// Text is one line for anybody to read. It holds no address, host or file name.
 	Text string
 
-	// Kind is ErrRefused, ErrTimeout, io.ErrUnexpectedEOF for a body that was cut short,
+	// Kind is ErrRefused, ErrTimeout, ErrBroken, io.ErrUnexpectedEOF for a body that was cut short,
 	// context.Canceled for a caller that went away, or nil for any other failure.
 	Kind error
 
@@ -89,7 +92,7 @@ func (e *Error) Unwrap() []error {
 }
 
 // Status returns the HTTP status for an error of an origin: 403 for ErrRefused, 504 for ErrTimeout and for a
-// context whose deadline passed, 502 for any other.
+// context whose deadline passed, 502 for any other. ErrBroken has the status of what failed last.
 func Status(err error) int {
 	switch {
 	case errors.Is(err, ErrRefused):

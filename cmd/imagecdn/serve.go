@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -103,6 +104,9 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 	noAVIF := f.Bool("no-avif", false, "let auto=format never pick AVIF, which takes long to make")
 	var guard guardFlags
 	guard.define(f)
+	queue := f.Int("queue", 1000, "how many `requests` may wait for a picture to be made; more are answered 429")
+	var rates rateFlags
+	rates.define(f)
 	access := f.Bool("access-log", false, "log every request")
 	if err := parse(f, args); err != nil {
 		return err
@@ -135,6 +139,12 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 	if memory < 0 {
 		return usageError("-memory takes a size")
 	}
+	if *queue < 1 {
+		return usageError("-queue takes a number of at least 1")
+	}
+	if rates.perSecond < 0 || rates.burst < 1 {
+		return usageError("-rate and -rate-burst take numbers above 0")
+	}
 	limitMemory(int64(memory), int64(renders))
 	if *key, err = readKey(*key, *keyFile); err != nil {
 		return err
@@ -152,7 +162,14 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 	if opts.Faces, opts.Text, err = extras(); err != nil {
 		return errors.Join(err, store.Close())
 	}
-	opts.Cache, opts.Purge = store, purges
+	opts.Cache, opts.Purge, opts.MaxQueued = store, purges, *queue
+	rates.set(opts)
+	if os.Getenv("GOMAXPROCS") == "" {
+		// One goroutine more than there are pictures made at once has a processor of the runtime's, and so sees at once when the network
+		// has something: else a hit waits for the runtime to interrupt a render, which it does after 10 ms. docs/load.md has figures.
+		opts.Renders = runtime.GOMAXPROCS(0)
+		runtime.GOMAXPROCS(opts.Renders + 1)
+	}
 	h, err := imagecdn.New(opened, opts)
 	if err != nil {
 		return errors.Join(err, store.Close())
@@ -195,7 +212,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 	if guard.signed() {
 		fmt.Fprintln(stdout, "URLs of images have to be signed: docs/signing.md has how.")
 	}
-	return serveUntil(ctx, listener, root)
+	return serveUntil(ctx, listener, root, h.Drain)
 }
 
 // limitMemory sets the runtime's memory limit, unless GOMEMLIMIT has: what images and making pictures may take, and a sixteenth
@@ -308,8 +325,8 @@ func firstSample() string {
 	return names[len(names)-1]
 }
 
-// serveUntil serves until ctx ends, and then lets the requests being served finish.
-func serveUntil(ctx context.Context, l net.Listener, h http.Handler) error {
+// serveUntil serves until ctx ends, and then lets the requests being served finish, once drain has ended those that only wait.
+func serveUntil(ctx context.Context, l net.Listener, h http.Handler, drain func()) error {
 	s := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,
@@ -338,9 +355,10 @@ func serveUntil(ctx context.Context, l net.Listener, h http.Handler) error {
 		return err
 	case <-ctx.Done():
 	}
-	drain, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	drain()
+	grace, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	if err := s.Shutdown(drain); err != nil {
+	if err := s.Shutdown(grace); err != nil {
 		return s.Close()
 	}
 	return nil
