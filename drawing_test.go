@@ -122,7 +122,7 @@ func TestDrawingThatIsNotServed(t *testing.T) {
 				t.Errorf("%s: %d %s", tt.name, w.Code, w.Body)
 			}
 			for name, want := range map[string]string{
-				"Content-Type": "text/plain; charset=utf-8", "Content-Security-Policy": "default-src 'none'", "X-Content-Type-Options": "nosniff", "Cache-Control": "public, max-age=300",
+				"Content-Type": "text/plain; charset=utf-8", "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox", "X-Content-Type-Options": "nosniff", "Cache-Control": "public, max-age=300",
 			} {
 				if got := w.Header().Get(name); got != want {
 					t.Errorf("%s: %s: %q, want %q", tt.name, name, got, want)

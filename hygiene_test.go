@@ -97,7 +97,7 @@ func TestEveryKindOfResponse(t *testing.T) {
 		{"GET", "/photos/large.png?w=20", "", 413, ""},
 		{"GET", "/photos/page.png", "", 415, ""},
 		{"GET", "/photos/page.png?w=20", "", 415, ""},
-		{"GET", "/photos/drawing.svg", "", 415, ""},
+		{"GET", "/photos/drawing.svg?w=20", "", 415, ""},
 		{"GET", "/photos/cut.png?w=20", "", 422, ""},
 		{"GET", "/photos/broken.png", "", 502, ""},
 		{"GET", "/photos/moved.png", "", 502, ""},
