@@ -38,12 +38,13 @@ var importPolicy = map[string]struct {
 	"origin":            {modules: []string{"code.dny.dev/ssrf"}}, // the ranges of addresses that are not public
 	"origin/origintest": {},
 	"resize": {
-		own: []string{ // colour, JPEG, PNG, and the loops of resampling
+		own: []string{ // colour, JPEG, PNG, WebP, and the loops of resampling
 			"internal/icc", "internal/jpegdec", "internal/jpegenc", "internal/kernel", "internal/pngdec", "internal/pngenc",
+			"internal/vp8dec",
 		},
 		modules: []string{
 			"github.com/gen2brain/webp", // encodes WebP
-			"golang.org/x/image",        // decodes WebP and BMP, resamples
+			"golang.org/x/image",        // decodes lossless WebP and BMP, resamples
 		},
 	},
 	"resize/avif":  {own: []string{"internal/heif", "internal/icc", "resize"}, modules: []string{"github.com/gen2brain/avif"}},
@@ -102,6 +103,7 @@ var importPolicy = map[string]struct {
 		"golang.org/x/sys",              // whether there is AVX2
 	}},
 	"internal/samples":  {},
+	"internal/vp8dec":   {modules: []string{"golang.org/x/sys"}},                                                // whether there is AVX2
 	"internal/svgclean": {},                                                                                     // what SVG may be served
 	"internal/ssim":     {},                                                                                     // what tests and benchmarks hold pictures to
 	"internal/sheets":   {own: []string{"internal/samples", "resize"}, modules: []string{"golang.org/x/image"}}, // a command for the pictures of docs

@@ -72,7 +72,7 @@ func framesOfWebP(data []byte) (*Frames, error) {
 		return nil, errCut
 	}
 	f.Decode = func(ctx context.Context, i int) (image.Image, error) {
-		return decodeStillWebP(ctx, stillOfFrame(parts[i]))
+		return decodeStillWebP(ctx, stillOfFrame(parts[i]), DecodeOptions{Denom: 1})
 	}
 	return f, nil
 }

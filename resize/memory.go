@@ -92,6 +92,11 @@ func (r *Renderer) pixelBytes(in *input, n need) int64 {
 		}
 		return bytes
 	}
+	if in.info.Format == WebP && !in.info.Alpha {
+		if l, err := lossyOfWebP(in.Bytes); err == nil && l.frame != nil { // three planes, and a row of macroblocks
+			return int64(n.region.Dx()+2)*int64(n.region.Dy()+2)*2 + int64(in.info.Width)*40
+		}
+	}
 	per := codecFor(in.info.Format).PixelBytes // or of a frame, which is no larger
 	if per == 0 {
 		per = 12

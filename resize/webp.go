@@ -4,16 +4,19 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"image"
 	"io"
 
 	webpenc "github.com/gen2brain/webp"
 	webpdec "golang.org/x/image/webp"
+
+	"github.com/imagecdn/imagecdn/internal/vp8dec"
 )
 
-// Encoding is libwebp's, decoding x/image's: it is memory safe, and lossless pictures stay exact, which
-// the other's decoder makes 4:2:0.
+// Encoding is libwebp's. Decoding is our own of what is with loss and x/image's of what is without: both are memory safe, and
+// lossless pictures stay exact, which the other's decoder makes 4:2:0.
 func init() {
 	Register(Codec{
 		Format:      WebP,
@@ -87,8 +90,8 @@ func probeWebP(data []byte) (Info, error) {
 	return info, nil
 }
 
-func decodeWebP(ctx context.Context, data []byte, _ DecodeOptions) (image.Image, error) {
-	m, err := decodeStillWebP(ctx, data)
+func decodeWebP(ctx context.Context, data []byte, o DecodeOptions) (image.Image, error) {
+	m, err := decodeStillWebP(ctx, data, o)
 	if err == nil || ctx.Err() != nil {
 		return m, err
 	}
@@ -105,52 +108,86 @@ func decodeWebP(ctx context.Context, data []byte, _ DecodeOptions) (image.Image,
 }
 
 // decodeStillWebP decodes one picture, with its luma and chroma as JPEG has them.
-func decodeStillWebP(ctx context.Context, data []byte) (image.Image, error) {
-	m, err := webpdec.Decode(&reader{ctx, data})
+func decodeStillWebP(ctx context.Context, data []byte, o DecodeOptions) (image.Image, error) {
+	l, err := lossyOfWebP(data)
+	switch {
+	case err != nil:
+		return nil, err
+	case l.frame == nil:
+		return webpdec.Decode(&reader{ctx, data})
+	case l.alpha == nil:
+		return vp8dec.Decode(ctx, l.frame, &vp8dec.Options{FullRange: true, Region: o.Region, Alloc: o.Alloc})
+	}
+	alpha, err := decodeALPH(ctx, l.alpha, l.size.X, l.size.Y)
 	if err != nil {
 		return nil, err
 	}
-	switch m := m.(type) {
-	case *image.YCbCr:
-		fullRange(m)
-		return m, nil
-	case *image.NYCbCrA:
-		fullRange(&m.YCbCr)
-		px, _ := rgb(&m.YCbCr)
-		for y := range m.Rect.Dy() {
-			for x, a := range m.A[y*m.AStride:][:m.Rect.Dx()] {
-				px.Pix[y*px.Stride+4*x+3] = a
-			}
-		}
-		return px, nil
+	m, err := vp8dec.Decode(ctx, l.frame, &vp8dec.Options{FullRange: true, Alloc: o.Alloc})
+	if err != nil {
+		return nil, err
 	}
-	return m, nil
+	px, _ := rgb(m)
+	for y := range l.size.Y {
+		for x, a := range alpha[y*l.size.X:][:l.size.X] {
+			px.Pix[y*px.Stride+4*x+3] = a
+		}
+	}
+	return px, nil
 }
 
-// fullRange stretches the luma and chroma of VP8, which are 16 to 235 and 16 to 240 as in television
-// (ITU-R BT.601; RFC 6386, 9.2), to the 0 to 255 of JPEG. image.YCbCr means the latter, and x/image/webp
-// hands out the former under its name.
-func fullRange(m *image.YCbCr) {
-	var luma, chroma [256]uint8
-	for i := range 256 {
-		luma[i] = uint8(min(max((255*(i-16)*2+219)/(2*219), 0), 255))
-		c := 255 * (i - 128) * 2
-		if c < 0 {
-			c -= 224
-		} else {
-			c += 224
+// A lossyWebP is the chunks of a picture with loss. There is no frame where the picture is without, and only alpha
+// where the header of the file has a size.
+type lossyWebP struct {
+	frame, alpha []byte
+	size         image.Point
+}
+
+// lossyOfWebP takes the container apart as far as the pixels, by the rules of x/image/webp.
+func lossyOfWebP(data []byte) (lossyWebP, error) {
+	var l lossyWebP
+	size := uint64(binary.LittleEndian.Uint32(data[4:])) + 8
+	if size < 12 {
+		return l, errCut
+	}
+	err := errCut
+	extended, wantAlpha := false, false
+	refuse := func(what string) bool {
+		err = errors.New(what)
+		return false
+	}
+	riff(data[12:min(size, uint64(len(data)))], func(kind string, chunk []byte) bool {
+		switch kind {
+		case "VP8X":
+			if extended || len(chunk) != 10 {
+				return refuse("a VP8X chunk that does not fit")
+			}
+			extended, wantAlpha = true, chunk[0]&vp8xAlpha != 0
+			l.size = image.Pt(u24(chunk[4:])+1, u24(chunk[7:])+1)
+		case "ALPH":
+			if !wantAlpha || len(chunk) == 0 {
+				return refuse("an ALPH chunk that does not fit")
+			}
+			l.alpha, wantAlpha = chunk, false
+		case "VP8 ":
+			w, h, errSize := vp8dec.Size(chunk)
+			switch {
+			case errSize != nil:
+				err = errSize
+				return false
+			case wantAlpha:
+				return refuse("no ALPH chunk")
+			case extended && l.size != image.Pt(w, h):
+				return refuse(fmt.Sprintf("a picture of %dx%d in a file of %dx%d", w, h, l.size.X, l.size.Y))
+			}
+			l.frame, err = chunk, nil
+			return false
+		case "VP8L":
+			err = nil
+			return false
 		}
-		chroma[i] = uint8(min(max(c/(2*224)+128, 0), 255))
-	}
-	for i, v := range m.Y {
-		m.Y[i] = luma[v]
-	}
-	for i, v := range m.Cb {
-		m.Cb[i] = chroma[v]
-	}
-	for i, v := range m.Cr {
-		m.Cr[i] = chroma[v]
-	}
+		return true
+	})
+	return l, err
 }
 
 func encodeWebP(_ context.Context, w io.Writer, m image.Image, o EncodeOptions) error {
