@@ -11,6 +11,7 @@ import (
 	"time"
 
 	webpenc "github.com/gen2brain/webp"
+	webpdec "golang.org/x/image/webp"
 )
 
 // Flags of chunks (RFC 9649, 2.7.1).
@@ -72,7 +73,16 @@ func framesOfWebP(data []byte) (*Frames, error) {
 		return nil, errCut
 	}
 	f.Decode = func(ctx context.Context, i int) (image.Image, error) {
-		return decodeStillWebP(ctx, stillOfFrame(parts[i]), DecodeOptions{Denom: 1})
+		still, size := stillOfFrame(parts[i]), f.Headers[i].Rect.Size()
+		// The picture has a size of its own, which memory would be taken for.
+		c, err := webpdec.DecodeConfig(bytes.NewReader(still))
+		switch {
+		case err != nil:
+			return nil, err
+		case image.Pt(c.Width, c.Height) != size:
+			return nil, fmt.Errorf("frame %d of %dx%d pixels in a place of %v", i+1, c.Width, c.Height, size)
+		}
+		return decodeStillWebP(ctx, still, DecodeOptions{Denom: 1})
 	}
 	return f, nil
 }
