@@ -27,9 +27,10 @@ type breakers struct {
 
 // A breaker is a host that has failed.
 type breaker struct {
-	epoch    int   // of the state: grows with each change
-	failures int   // in a row
-	err      error // of the last failure; nil where it was a status
+	epoch    int       // of the state: grows with each change
+	failures int       // in a row
+	since    time.Time // the first of them
+	err      error     // of the last failure; nil where it was a status
 	open     bool
 	until    time.Time     // that it is left alone, while open
 	pause    time.Duration // the last one
@@ -38,6 +39,10 @@ type breaker struct {
 
 const (
 	longestPause = time.Minute
+
+	// A row of failures lasts as long as this before it counts. Some images of a host that works may be slow, and those who ask for
+	// them together are told so in the same moment, with no other answer in between.
+	shortestRow = 2 * time.Second
 
 	// maxBreakers is how many hosts are remembered, as redirects lead to any number of them. Who is forgotten is asked again.
 	maxBreakers = 256
@@ -111,18 +116,21 @@ func (t *attempt) fail(err error) {
 			b = new(breaker)
 			a.hosts[t.host] = b
 		}
-		b.failures++
+		now := time.Now()
+		if b.failures++; b.failures == 1 {
+			b.since = now
+		}
 		b.err = err
 		switch {
 		case b.open:
 			b.pause = min(2*b.pause, max(longestPause, a.pause))
-		case b.failures >= a.after:
+		case b.failures >= a.after && now.Sub(b.since) >= shortestRow:
 			b.pause = a.pause
 		default:
 			return
 		}
 		b.open, b.probing = true, false
-		b.until = time.Now().Add(b.pause)
+		b.until = now.Add(b.pause)
 		b.epoch++
 		a.log.Warn("an origin fails, and is left alone", "host", t.host, "failures", b.failures, "for", b.pause, "error", err)
 	})

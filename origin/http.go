@@ -83,8 +83,8 @@ type HTTPOptions struct {
 	// Zero means 1,024. Negative means no rate but what Timeout implies.
 	MinRate int
 
-	// BreakAfter is how many requests to a host have to fail in a row, retries and redirects counted, for it to be left alone
-	// for a while: connections that fail, timeouts and bodies below MinRate, bodies that are cut short, and the
+	// BreakAfter is how many requests to a host have to fail in a row, retries and redirects counted, and for at least 2 seconds, for it
+	// to be left alone for a while: connections that fail, timeouts and bodies below MinRate, bodies that are cut short, and the
 	// statuses 502, 503 and 504. Exchanges that need that host fail at once then, with ErrBroken. After BreakFor one request is let through:
 	// if it succeeds, all are; if it fails, the host is left alone for twice as long as the last time, up to a minute.
 	// Zero means 10. Negative means that no host is left alone.
