@@ -100,13 +100,14 @@ func (p Params) canonical() Params {
 	plan := &p.Plan
 
 	both := plan.Width != 0 && plan.Height != 0
-	if plan.Fit != resize.Cover || both {
+	if plan.Fit != resize.Cover && plan.Fit != resize.Fill || both {
 		plan.Aspect, plan.AspectMax = 0, 0
 	}
-	if plan.AspectMax == plan.Aspect {
+	if plan.Fit != resize.Cover || plan.AspectMax == plan.Aspect {
 		plan.AspectMax = 0 // both are what it is to be
 	}
-	if !both && plan.Aspect == 0 && plan.Fit != resize.FaceArea {
+	bounds := plan.MinWidth != 0 || plan.MinHeight != 0 || plan.MaxWidth != 0 || plan.MaxHeight != 0
+	if !both && plan.Aspect == 0 && plan.Fit != resize.FaceArea && !(plan.Fit == resize.Cover && bounds) {
 		switch {
 		case plan.Width == 0 && plan.Height == 0:
 			plan.Fit = resize.Clip // no box, so nothing to fit

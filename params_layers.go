@@ -106,7 +106,7 @@ var paramsOfMark = []param{
 	part("mark-fit", []string{"markfit", "mf"}, "clip, crop, fill, max or scale", func(r *reader, v string) string {
 		return readWord(markFits, v, &r.mark.Fit)
 	}),
-	part("mark-rot", nil, "degrees clockwise, 0 to 359", func(r *reader, v string) (problem string) {
+	part("mark-rot", nil, "degrees counter-clockwise, 0 to 359", func(r *reader, v string) (problem string) {
 		r.mark.Rotate, problem = parseAngle(v)
 		return problem
 	}),
@@ -128,8 +128,14 @@ var paramsOfMark = []param{
 		}
 		return problem
 	}),
-	part("mark-x", []string{"markx", "mx"}, "0 to 8192 pixels", func(r *reader, v string) string { return r.side(v, &r.mark.X) }),
-	part("mark-y", []string{"marky", "my"}, "0 to 8192 pixels", func(r *reader, v string) string { return r.side(v, &r.mark.Y) }),
+	part("mark-x", []string{"markx", "mx"}, "−8192 to 8192 pixels", func(r *reader, v string) (problem string) {
+		r.mark.X, problem = pointerTo(parseWhole(v, -maxSide, maxSide))
+		return problem
+	}),
+	part("mark-y", []string{"marky", "my"}, "−8192 to 8192 pixels", func(r *reader, v string) (problem string) {
+		r.mark.Y, problem = pointerTo(parseWhole(v, -maxSide, maxSide))
+		return problem
+	}),
 	part("mark-if-min-width", nil, "0 to 8192 pixels", func(r *reader, v string) (problem string) {
 		r.mark.MinWidth, problem = parseWhole(v, 0, maxSide)
 		return problem
@@ -320,10 +326,10 @@ func canonicalBlend(blend *resize.Blend) *resize.Blend {
 	if b.Inherit {
 		b.Width, b.Height, b.XAlign, b.YAlign, b.Pad, b.X, b.Y = 0, 0, 0, 0, 0, nil, nil
 	}
-	if b.XAlign == resize.Near {
+	if b.XAlign == resize.Middle {
 		b.XAlign = resize.NoAlign
 	}
-	if b.YAlign == resize.Near {
+	if b.YAlign == resize.Middle {
 		b.YAlign = resize.NoAlign
 	}
 	if b.Fit != resize.Cover {
@@ -383,10 +389,14 @@ func canonicalMarks(marks []resize.Mark) []resize.Mark {
 	}
 	changed := make([]resize.Mark, len(marks))
 	for i, m := range marks {
-		if m.XAlign == resize.Far {
+		standard := resize.Far
+		if m.Tile {
+			standard = resize.Near
+		}
+		if m.XAlign == standard {
 			m.XAlign = resize.NoAlign
 		}
-		if m.YAlign == resize.Far {
+		if m.YAlign == standard {
 			m.YAlign = resize.NoAlign
 		}
 		if m.Alpha == 100 {

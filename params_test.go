@@ -71,7 +71,13 @@ var canonicalTests = []struct{ query, want string }{
 	{"ar=1.5&fit=crop", "fit=crop&ar=1.5"},
 	{"ar=3:2&fit=crop&w=300&h=300", "w=300&h=300&fit=crop"},
 	{"ar=3:2&w=300", "w=300"},
-	{"ar=3:2&w=300&fit=fill", "w=300"},
+	{"ar=3:2&w=300&fit=fill", "w=300&fit=fill&ar=1.5"},
+	{"ar=3:2&fit=fill", "fit=fill&ar=1.5"},
+	{"ar=3:2&w=300&fit=clamp", "w=300"},
+	{"w=300&fit=crop&max-h=100", "w=300&fit=crop&max-h=100"},
+	{"w=300&fit=max&max-h=100", "w=300&fit=max"},
+	{"w=90&h=90&fit=crop&crop=faces&faceindex=2&facepad=3", "w=90&h=90&fit=crop&crop=faces&faceindex=2"},
+	{"w=90&h=90&fit=crop&faceindex=2", "w=90&h=90&fit=crop"},
 
 	// What to keep, only where something is cut.
 	{"w=9&h=9&crop=top", "w=9&h=9"},
@@ -247,7 +253,7 @@ var canonicalTests = []struct{ query, want string }{
 	// Blends, marks and texts.
 	{"blend=f00&bm=multiply&balph=50&bw=30", "blend=ff0000&blend-mode=multiply&blend-alpha=50"},
 	{"blend-color=f00", "blend=ff0000"},
-	{"blend=/p/b.png&blend-mode=overlay&ba=top,left&bp=3&bx=4&bc=faces&bf=crop", "blend=/p/b.png&blend-fit=crop&blend-crop=faces&blend-pad=3&blend-x=4"},
+	{"blend=/p/b.png&blend-mode=overlay&ba=middle,center&bp=3&bx=4&bc=faces&bf=crop", "blend=/p/b.png&blend-fit=crop&blend-crop=faces&blend-pad=3&blend-x=4"},
 	{"blend=/p/b.png&bs=inherit&bw=30", "blend=/p/b.png&blend-size=inherit"},
 	{"blend=/p/b.png&blend-alpha=0", ""},
 	{"mask=/p/m.png&blend=/p/b.png&mark=/p/l.png", "mask=/p/m.png&blend=/p/b.png&mark=/p/l.png"},
@@ -256,6 +262,8 @@ var canonicalTests = []struct{ query, want string }{
 	{"mark=/p/l.png%3Fq=3%26vh=2", "mark=/p/l.png"},
 	{"mark=~text%3Ftxt=a%2520b%2526c%26w=200%26txt-color=f00%26txt-align=center&ma=top", "mark=~text%3Ftxt%3Da%2520b%2526c%26txt-color%3Dff0000%26txt-align%3Dtop%2Cleft%26txt-fit%3Dwrap%26txt-width%3D200%26txt-x%3D0%26txt-y%3D0&mark-align=top"},
 	{"mark64=aHR0cHM6Ly9hc3NldHMuaW1naXgubmV0L350ZXh0P3R4dD1h", "mark=~text%3Ftxt%3Da%26txt-align%3Dtop%2Cleft%26txt-fit%3Dwrap%26txt-x%3D0%26txt-y%3D0"},
+	{"mark=/p/l.png&mark-tile=grid&mark-align=top,left&mark-x=-3", "mark=/p/l.png&mark-tile=grid&mark-x=-3"},
+	{"mark=/p/l.png&mark-tile=grid&mark-align=bottom,right", "mark=/p/l.png&mark-align=bottom,right&mark-tile=grid"},
 	{"mark=/p/l.png&mh=.5&mf=crop&ms=20&mark-rot=370&mtile=grid&mx=3&my=4", "mark=/p/l.png&mark-scale=20&mark-rot=10&mark-tile=grid&mark-x=3&mark-y=4"},
 	{"mark=/p/l.png&mw=10&mh=10&mf=crop&mark-if-min-width=5", "mark=/p/l.png&mark-w=10&mark-h=10&mark-fit=crop&mark-if-min-width=5"},
 	{"txt=Hello+World&txt-size=12&txt-clip=end,ellipsis&txt-line-color=f00", "txt=Hello%20World&txt-clip=ellipsis"},

@@ -1,6 +1,10 @@
 package imagecdn
 
-import "github.com/imagecdn/imagecdn/resize"
+import (
+	"slices"
+
+	"github.com/imagecdn/imagecdn/resize"
+)
 
 // paramsOfTurning turn and mirror.
 var paramsOfTurning = []param{
@@ -47,10 +51,13 @@ var paramsOfFaces = []param{
 	integer("face-pixel", []string{"face-pixelate"}, 0, 100, " pixels", func(p *resize.Plan) *int { return &p.FacePixelate }),
 }
 
-// canonicalFaces leaves out what fit=facearea is not there to look at.
+// canonicalFaces leaves out what fit=facearea and crop=faces are not there to look at.
 func canonicalFaces(plan *resize.Plan) {
 	if plan.Fit != resize.FaceArea {
-		plan.Face, plan.FacePad = 0, 0
+		plan.FacePad = 0
+		if !slices.Contains(plan.Crop, resize.Faces) {
+			plan.Face = 0
+		}
 	}
 	if plan.FacePad == 1 {
 		plan.FacePad = 0

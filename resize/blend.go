@@ -17,7 +17,8 @@ type Blend struct {
 	// Alpha is the opacity in percent, 1 to 100. Zero means 100.
 	Alpha int
 
-	// Width and Height are the box of the input, as those of a Mark. Inherit stretches it over the picture instead.
+	// Width and Height are the box of the input, as those of a Mark. With Inherit it is as large as the picture, and mapped into that as the
+	// original is, unless Fit says how: cut as Plan.Crop says where Plan.Fit is Cover, Min or FaceArea; stretched where that is Scale.
 	Width, Height float64
 	Inherit       bool
 
@@ -25,13 +26,13 @@ type Blend struct {
 	Fit  Fit
 	Crop []Crop
 
-	// XAlign and YAlign place it. The zero value is Near: top left.
+	// XAlign and YAlign place it. The zero value is Middle, as imgix has it.
 	XAlign, YAlign Align
 
 	// Pad is its distance from the edges in pixels.
 	Pad int
 
-	// X and Y are its top left corner in pixels, instead of XAlign and YAlign. Nil: not asked for.
+	// X and Y are its top left corner in pixels, −1e6 to 1e6, instead of XAlign and YAlign. Nil: not asked for.
 	X, Y *int
 }
 
@@ -97,7 +98,7 @@ func (b *Blend) check(c *checker) {
 	c.within("Blend.Pad", float64(b.Pad), 0, 1e6)
 	for _, v := range []*int{b.X, b.Y} {
 		if v != nil {
-			c.within("Blend.X or Y", float64(*v), 0, 1e6)
+			c.within("Blend.X or Y", float64(*v), -1e6, 1e6)
 		}
 	}
 }
@@ -105,11 +106,16 @@ func (b *Blend) check(c *checker) {
 // box is what the input is mapped into, in pixels of a picture of a size.
 func (b *Blend) box(p Plan, of image.Point) box {
 	if b.Inherit {
-		fit := b.Fit
-		if fit == Clip || fit == Max {
-			fit = Scale
+		fit, crop := b.Fit, b.Crop
+		if fit == Clip {
+			switch p.Fit {
+			case Cover, Min, FaceArea:
+				fit, crop = Cover, p.Crop
+			case Scale, Clamp:
+				fit = p.Fit
+			}
 		}
-		return box{float64(of.X), float64(of.Y), fit, b.Crop}
+		return box{float64(of.X), float64(of.Y), fit, crop}
 	}
 	return box{b.Width, b.Height, b.Fit, b.Crop}.pixels(p, of)
 }
@@ -117,7 +123,7 @@ func (b *Blend) box(p Plan, of image.Point) box {
 // at is the place of an input that has been mapped into its box.
 func (b *Blend) at(p Plan, size, of image.Point) image.Point {
 	pad := p.px(b.Pad)
-	at := image.Pt(pad+b.XAlign.of(of.X-2*pad-size.X, Near), pad+b.YAlign.of(of.Y-2*pad-size.Y, Near))
+	at := image.Pt(pad+b.XAlign.of(of.X-2*pad-size.X, Middle), pad+b.YAlign.of(of.Y-2*pad-size.Y, Middle))
 	if b.X != nil {
 		at.X = p.px(*b.X)
 	}

@@ -151,12 +151,72 @@ func withoutInks(m *image.CMYK) *image.RGBA {
 	return dst
 }
 
+// ownColors makes the colours of the plan the output's numbers. Those of gradients and texts are made that when they are drawn.
+func (j *job) ownColors() {
+	if j.color.output == icc.SRGB {
+		return
+	}
+	own := func(to **color.NRGBA) { // the plan is its maker's
+		if *to != nil {
+			c := j.ownColor(**to)
+			*to = &c
+		}
+	}
+	p := &j.plan
+	own(&p.Background)
+	own(&p.Stylize.Monochrome)
+	if p.Stylize.Duotone != nil {
+		d := *p.Stylize.Duotone
+		d.Dark, d.Light = j.ownColor(d.Dark), j.ownColor(d.Light)
+		p.Stylize.Duotone = &d
+	}
+	if p.Fill != nil {
+		f := *p.Fill
+		own(&f.Color)
+		p.Fill = &f
+	}
+	if p.Border != nil {
+		b := *p.Border
+		b.Color = j.ownColor(b.Color)
+		own(&b.StrokeColor)
+		p.Border = &b
+	}
+	if p.Mask != nil {
+		m := *p.Mask
+		own(&m.Background)
+		p.Mask = &m
+	}
+	if p.Grid != nil {
+		g := *p.Grid
+		if g.Colors == ([2]color.NRGBA{}) {
+			g.Colors = gridColors
+		}
+		for i, c := range g.Colors {
+			g.Colors[i] = j.ownColor(c)
+		}
+		p.Grid = &g
+	}
+	if p.Blend != nil {
+		b := *p.Blend
+		own(&b.Color)
+		p.Blend = &b
+	}
+}
+
+// transformTo gives what colours of sRGB are to go through, or nil.
+func transformTo(output icc.Output) *icc.Transform {
+	if output == icc.SRGB {
+		return nil
+	}
+	return transforms.get(compactSRGB(), output)
+}
+
 // ownColor gives c, which is of sRGB, in the output's numbers.
 func (j *job) ownColor(c color.NRGBA) color.NRGBA {
-	if j.color.output == icc.SRGB {
+	t := transformTo(j.color.output)
+	if t == nil {
 		return c
 	}
-	t := transforms.get(compactSRGB(), j.color.output)
 	px := []uint8{c.R, c.G, c.B, c.A}
 	t.RGB(px, px)
 	return color.NRGBA{px[0], px[1], px[2], px[3]}

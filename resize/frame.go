@@ -72,7 +72,7 @@ type Border struct {
 // A Mask makes what is outside of a shape transparent.
 type Mask struct {
 	Shape      MaskShape
-	Radius     Corners      // of MaskCorners
+	Radius     Corners      // of CornersMask. Zero for all four means a fifth of the smaller side
 	Background *color.NRGBA // what is put under it; nil means nothing where the output has transparency, else white
 }
 
@@ -82,7 +82,7 @@ type MaskShape uint8
 const (
 	EllipseMask MaskShape = iota // as wide and as high as the picture
 	CornersMask                  // rounded corners
-	PictureMask                  // the alpha, or luma where there is none, of an input, stretched over the picture
+	PictureMask                  // the luma times the alpha of an input, stretched over the picture: white shows, black and nothing do not
 )
 
 // A Grid is a checkerboard.
@@ -323,7 +323,12 @@ func (j *job) mask(px *image.NRGBA) {
 	case EllipseMask:
 		within = ellipse(float64(w), float64(h))
 	case CornersMask:
-		within = roundedRect(0, 0, float64(w), float64(h), j.plan.corners(mask.Radius))
+		radius := j.plan.corners(mask.Radius)
+		if radius == (Corners{}) {
+			r := int(math.Round(float64(min(w, h)) / 5))
+			radius = Corners{r, r, r, r}
+		}
+		within = roundedRect(0, 0, float64(w), float64(h), radius)
 	}
 	for y := range h {
 		row := px.Pix[y*px.Stride:][:4*w]
@@ -399,12 +404,15 @@ func (j *job) border(px *image.NRGBA) {
 	}
 }
 
+// gridColors are those of a Grid that has none.
+var gridColors = [2]color.NRGBA{{0xd0, 0xd7, 0xdd, 255}, white}
+
 // checker lays px over the plan's checkerboard.
 func (j *job) checker(px *image.NRGBA) {
 	g := j.plan.Grid
 	colors, size := g.Colors, j.plan.px(g.Size)
 	if colors == ([2]color.NRGBA{}) {
-		colors = [2]color.NRGBA{{0xd0, 0xd7, 0xdd, 255}, white}
+		colors = gridColors
 	}
 	if size == 0 {
 		size = j.plan.px(4)
@@ -431,8 +439,19 @@ func (j *job) crosshairs(px *image.NRGBA) {
 		focal = *j.plan.Focal
 	}
 	l := j.layout
-	x := int(float64(l.w)*(l.fromX.at+focal.X*l.fromX.size-l.x.at)/l.x.size) + l.at.X
-	y := int(float64(l.h)*(l.fromY.at+focal.Y*l.fromY.size-l.y.at)/l.y.size) + l.at.Y
+	fx := float64(l.w)*(l.fromX.at+focal.X*l.fromX.size-l.x.at)/l.x.size + float64(l.at.X)
+	fy := float64(l.h)*(l.fromY.at+focal.Y*l.fromY.size-l.y.at)/l.y.size + float64(l.at.Y)
+	if j.plan.Rotate != 0 { // the point has gone round the middle, and the lines stay upright
+		_, _, zoom := j.turn()
+		if zoom == 0 {
+			zoom = 1
+		}
+		sin, cos := sincos(j.plan.Rotate)
+		dx, dy := zoom*(fx-float64(l.frame.X)/2), zoom*(fy-float64(l.frame.Y)/2)
+		fx = float64(cos*dx) + float64(sin*dy) + float64(px.Rect.Dx())/2
+		fy = float64(cos*dy) - float64(sin*dx) + float64(px.Rect.Dy())/2
+	}
+	x, y := int(math.Floor(fx)), int(math.Floor(fy))
 	set := func(x, y int, v uint8) {
 		if image.Pt(x, y).In(px.Rect) {
 			copy(px.Pix[px.PixOffset(x, y):], []uint8{v, v, v, 255})
@@ -454,7 +473,7 @@ func (j *job) gradient(dst *image.NRGBA, g *Gradient) {
 	// Colours of 1024 steps: more than a picture shows, and far fewer than it has pixels.
 	var table [1024][4]uint8
 	for i := range table {
-		c := g.at(float64(i) / float64(len(table)-1))
+		c := j.ownColor(g.at(float64(i) / float64(len(table)-1)))
 		table[i] = [4]uint8{c.R, c.G, c.B, c.A}
 	}
 	place := func(v *float64, standard, of float64) float64 {

@@ -146,7 +146,7 @@ func TestMasks(t *testing.T) {
 	near("corners of 20", opacity(corners), 1-(4-math.Pi)*400/9600)
 	near("corners that do not fit", opacity(pixels(t, Plan{Mask: &Mask{Shape: CornersMask, Radius: Corners{999, 999, 999, 999}}}, m)), 1-(4-math.Pi)*1600/9600)
 	near("one corner", opacity(pixels(t, Plan{Mask: &Mask{Shape: CornersMask, Radius: Corners{BottomRight: 30}}}, m)), 1-(4-math.Pi)/4*900/9600)
-	near("no radius", opacity(pixels(t, Plan{Mask: &Mask{Shape: CornersMask}}, m)), 1)
+	near("no radius is a fifth of the smaller side", opacity(pixels(t, Plan{Mask: &Mask{Shape: CornersMask}}, m)), 1-(4-math.Pi)*16*16/9600)
 	for _, p := range []image.Point{{0, 0}, {119, 0}, {0, 79}, {119, 79}} {
 		if c := at(corners, p.X, p.Y); c.A != 0 {
 			t.Errorf("corner %v is %v", p, c)
@@ -157,12 +157,12 @@ func TestMasks(t *testing.T) {
 		t.Errorf("the background is %v", c)
 	}
 
-	// A picture masks by its alpha, or by its luma where it has none.
-	half := plain(4, 4, color.NRGBA{0, 0, 0, 255})
+	// A picture masks by its luma and its alpha: white shows, black and nothing do not.
+	half := plain(4, 4, color.NRGBA{255, 255, 255, 255})
 	for i := 3; i < len(half.Pix); i += 16 {
 		half.Pix[i], half.Pix[i+4] = 0, 0
 	}
-	for name, mask := range map[string]image.Image{"alpha": half, "luma": plain(4, 4, color.NRGBA{128, 128, 128, 255})} {
+	for name, mask := range map[string]image.Image{"alpha": half, "luma": plain(4, 4, color.NRGBA{128, 128, 128, 255}), "both": plain(4, 4, color.NRGBA{180, 180, 180, 181})} {
 		got := pixels(t, Plan{Mask: &Mask{Shape: PictureMask}}, m, encodePixels(t, mask))
 		near(name, opacity(got), 0.5)
 	}

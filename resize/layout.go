@@ -74,11 +74,12 @@ func (p Plan) fit(s sight) (layout, error) {
 		x, y = rx.moved(x.lo), ry.moved(y.lo)
 	}
 	l := layout{x: x, y: y, fromX: x, fromY: y}
+	bw, bh := p.box(p.Width, x.size), p.box(p.Height, y.size) // zero: not asked for
 	faced := p.Fit == FaceArea
 	if faced {
 		// What is shown is cut to the faces, and then fills the box; without any faces the box is filled, or padded.
 		var found bool
-		l.x, l.y, found = p.faceArea(s, x, y, p.box(p.Width, x.size), p.box(p.Height, y.size))
+		l.x, l.y, found = p.faceArea(s, x, y, bw, bh)
 		x, y = l.x, l.y
 		p.Fit, p.Aspect, p.AspectMax, p.NoEnlarge, p.Crop = Cover, 0, 0, false, nil
 		if !found && p.Fill != nil {
@@ -86,34 +87,40 @@ func (p Plan) fit(s sight) (layout, error) {
 		}
 	}
 	sw, sh := x.size, y.size
-	bw, bh := p.box(p.Width, sw), p.box(p.Height, sh) // zero: not asked for
-	// The box has room for Pad.
 	pad := p.insets(p.Pad)
-	if bw > 0 {
-		bw = math.Max(1, bw-float64(pad.Left+pad.Right))
-	}
-	if bh > 0 {
-		bh = math.Max(1, bh-float64(pad.Top+pad.Bottom))
-	}
+	padX, padY := float64(pad.Left+pad.Right), float64(pad.Top+pad.Bottom)
 
 	aspect := p.Aspect
-	if p.AspectMax > 0 {
+	if p.AspectMax > 0 && p.Fit == Cover {
 		aspect = math.Min(math.Max(sw/sh, p.Aspect), p.AspectMax)
 	}
-	switch {
-	case p.Fit == Cover && aspect > 0 && (bw == 0 || bh == 0):
+	sized := bw > 0 || bh > 0
+	if aspect > 0 && (p.Fit == Cover || p.Fit == Fill) && (bw == 0 || bh == 0) {
 		switch {
 		case bw > 0:
 			bh = atLeast1(bw / aspect)
 		case bh > 0:
 			bw = atLeast1(bh * aspect)
+		case p.Fit == Fill: // the smallest that holds the source
+			bw = math.Max(sw, sh*aspect)
+			bw, bh = atLeast1(bw), atLeast1(bw/aspect)
 		default: // the largest that the source holds
 			bw = math.Min(sw, sh*aspect)
 			bw, bh = atLeast1(bw), atLeast1(bw/aspect)
 		}
+	}
+	if sized { // the box has room for Pad
+		if bw > 0 {
+			bw = math.Max(1, bw-padX)
+		}
+		if bh > 0 {
+			bh = math.Max(1, bh-padY)
+		}
+	}
+	switch {
 	case bw == 0 && bh == 0:
-		bw, bh = sw, sh
-		if p.Fit != Cover || !faced {
+		bw, bh = atLeast1(sw), atLeast1(sh)
+		if p.Fit != Cover || !faced && !p.bounds() {
 			p.Fit = Clip // there is no box to fit into
 		}
 	case bw == 0 || bh == 0:
@@ -126,12 +133,14 @@ func (p Plan) fit(s sight) (layout, error) {
 			f = 1
 		}
 		bw, bh = atLeast1(sw*f), atLeast1(sh*f)
-		l.w, l.h = int(bw), int(bh)
-		l.frame = image.Pt(l.w, l.h)
-		return l, nil
+		if p.Fit != Cover || faced || !p.bounds() {
+			l.w, l.h = int(bw), int(bh)
+			l.frame = image.Pt(l.w, l.h)
+			return l, nil
+		}
 	}
 	if p.Fit == Cover && !faced {
-		bw, bh = p.bounded(bw, p.MinWidth, p.MaxWidth), p.bounded(bh, p.MinHeight, p.MaxHeight)
+		bw, bh = p.bounded(bw, padX, p.MinWidth, p.MaxWidth), p.bounded(bh, padY, p.MinHeight, p.MaxHeight)
 	}
 	l.frame = image.Pt(int(bw), int(bh))
 
@@ -180,12 +189,20 @@ func (p Plan) fit(s sight) (layout, error) {
 	return l, nil
 }
 
-// bounded moves a side of the box between what MinWidth and its kin ask for.
-func (p Plan) bounded(v float64, least, most int) float64 {
+// bounds reports whether a side is held between bounds.
+func (p Plan) bounds() bool {
+	return p.MinWidth > 0 || p.MinHeight > 0 || p.MaxWidth > 0 || p.MaxHeight > 0
+}
+
+// bounded moves a side of the box, which pad comes on top of, between what MinWidth and its kin ask for.
+func (p Plan) bounded(v, pad float64, least, most int) float64 {
 	if most > 0 {
-		v = math.Min(v, float64(p.px(most)))
+		v = math.Min(v, math.Max(1, float64(p.px(most))-pad))
 	}
-	return math.Max(v, float64(p.px(least)))
+	if least > 0 {
+		v = math.Max(v, float64(p.px(least))-pad)
+	}
+	return math.Max(v, 1)
 }
 
 // of gives how much of room is before what a places. Standard is what NoAlign means.
@@ -267,10 +284,10 @@ func (p Plan) cut(l *layout, s sight, bw, bh float64) {
 			set(&fx, place(at.X, sw, l.x.size))
 			set(&fy, place(at.Y, sh, l.y.size))
 		case Faces:
-			if at, ok := s.facesMiddle(l.x.size, true); ok {
+			if at, ok := s.facesMiddle(p.Face, l.x.size, true); ok {
 				set(&fx, place((at-l.x.at)/sw, sw, l.x.size))
 			}
-			if at, ok := s.facesMiddle(l.y.size, false); ok {
+			if at, ok := s.facesMiddle(p.Face, l.y.size, false); ok {
 				set(&fy, place((at-l.y.at)/sh, sh, l.y.size))
 			}
 		case Entropy, Edges:

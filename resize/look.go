@@ -132,10 +132,14 @@ func (p Plan) faceArea(s sight, x, y span, w, h float64) (span, span, bool) {
 }
 
 // facesMiddle is where the middle of a stretch of so many pixels goes along one axis, so that it holds as many of the largest faces as
-// it can.
-func (s sight) facesMiddle(size float64, across bool) (middle float64, ok bool) {
+// it can. Where one is asked for by number and there, it is that one's.
+func (s sight) facesMiddle(number int, size float64, across bool) (middle float64, ok bool) {
+	faces := s.faces
+	if number > 0 && number <= len(faces) {
+		faces = faces[number-1 : number]
+	}
 	var lo, hi float64
-	for i, f := range s.faces {
+	for i, f := range faces {
 		a, b := f.y0, f.y1
 		if across {
 			a, b = f.x0, f.x1
@@ -150,17 +154,17 @@ func (s sight) facesMiddle(size float64, across bool) (middle float64, ok bool) 
 	return (lo + hi) / 2, len(s.faces) > 0
 }
 
-// hideFaces makes faces in m, the picture that the layout shows, unrecognizable.
-func (j *job) hideFaces(ctx context.Context, m image.Image) (image.Image, error) {
+// hideFaces makes faces in m, which shows spanX and spanY of the upright original, unrecognizable.
+func (j *job) hideFaces(ctx context.Context, m image.Image, spanX, spanY span) (image.Image, error) {
 	px, solid := rgb(m)
 	px = owned(px)
-	l := j.layout
+	perX, perY := float64(px.Rect.Dx())/spanX.size, float64(px.Rect.Dy())/spanY.size
 	for _, f := range j.sight.faces {
 		// A face ends at the eyebrows and the chin: a quarter more hides the rest.
 		dx, dy := (f.x1-f.x0)/8, (f.y1-f.y0)/8
 		r := image.Rect(
-			int(math.Floor((f.x0-dx-l.x.at)/l.x.size*float64(l.w))), int(math.Floor((f.y0-dy-l.y.at)/l.y.size*float64(l.h))),
-			int(math.Ceil((f.x1+dx-l.x.at)/l.x.size*float64(l.w))), int(math.Ceil((f.y1+dy-l.y.at)/l.y.size*float64(l.h))),
+			int(math.Floor((f.x0-dx-spanX.at)*perX)), int(math.Floor((f.y0-dy-spanY.at)*perY)),
+			int(math.Ceil((f.x1+dx-spanX.at)*perX)), int(math.Ceil((f.y1+dy-spanY.at)*perY)),
 		).Intersect(px.Rect)
 		if r.Empty() {
 			continue

@@ -17,7 +17,7 @@ type Mark struct {
 	// and nothing that hangs on what the input shows. Nil means that the input is drawn as it is.
 	Plan *Plan
 
-	// XAlign and YAlign place it. The zero value is Far: bottom right, as imgix has it.
+	// XAlign and YAlign place it. The zero value is Far, bottom right, and with Tile Near, as imgix has it.
 	XAlign, YAlign Align
 
 	// Width and Height are its box: pixels of the output when above 1, a fraction of the output's size when in
@@ -34,10 +34,10 @@ type Mark struct {
 	// Fit says how it is mapped into its box: Clip, Cover, Fill, Max or Scale.
 	Fit Fit
 
-	// Rotate turns it clockwise around its middle, in degrees [0, 360). What it takes in grows with it.
+	// Rotate turns it counter-clockwise around its middle, in degrees [0, 360]. What it takes in grows with it.
 	Rotate float64
 
-	// Tile repeats it over all of the picture, Pad apart.
+	// Tile repeats it to all sides of its place, over all of the picture, Pad apart.
 	Tile bool
 
 	// Alpha is its opacity in percent, 1 to 100. Zero means 100.
@@ -49,7 +49,7 @@ type Mark struct {
 	// PadY is its distance from the upper and the lower edge, where that is not Pad. Nil means Pad.
 	PadY *int
 
-	// X and Y are its top left corner in pixels, instead of XAlign, YAlign and Pad. Nil: not asked for.
+	// X and Y are its top left corner in pixels, −1e6 to 1e6, instead of XAlign, YAlign and Pad. Nil: not asked for.
 	X, Y *int
 
 	// MinWidth and MinHeight are the smallest output, in pixels, that it is drawn on.
@@ -102,9 +102,14 @@ func (mk *Mark) check(c *checker) {
 	c.within("Mark.Fit", float64(mk.Fit), 0, float64(Scale))
 	c.within("Mark.Rotate", mk.Rotate, 0, 360)
 	c.within("Mark.Alpha", float64(mk.Alpha), 0, 100)
-	for _, v := range []*int{mk.Pad, mk.PadY, mk.X, mk.Y} {
+	for _, v := range []*int{mk.Pad, mk.PadY} {
 		if v != nil {
-			c.within("Mark.Pad, PadY, X or Y", float64(*v), 0, 1e6)
+			c.within("Mark.Pad or PadY", float64(*v), 0, 1e6)
+		}
+	}
+	for _, v := range []*int{mk.X, mk.Y} {
+		if v != nil {
+			c.within("Mark.X or Y", float64(*v), -1e6, 1e6)
 		}
 	}
 	c.within("Mark.MinWidth", float64(mk.MinWidth), 0, 1e6)
@@ -116,7 +121,7 @@ type placedMark struct {
 	m     *image.NRGBA
 	at    image.Point
 	alpha uint32      // of 255
-	step  image.Point // from one to the next, where it is repeated; zero where it is not
+	step  image.Point // from one to the next, where it is repeated; else zero
 }
 
 // placeMarks makes the marks their size, and the mask that of the picture.
@@ -139,60 +144,71 @@ func (j *job) placeMarks(ctx context.Context) error {
 	}
 	for i := range j.plan.Marks {
 		mk := &j.plan.Marks[i]
-		small := j.layout.out.X < mk.MinWidth || j.layout.out.Y < mk.MinHeight
-		if mk.Text != nil {
-			if small {
-				continue
+		n := 0 // a text is no input
+		if mk.Text == nil {
+			n = next
+			next++
+		}
+		if out := j.layout.out; out.X < mk.MinWidth || out.Y < mk.MinHeight {
+			continue
+		}
+		var in *input
+		if n > 0 {
+			var err error
+			if in, err = j.planned(ctx, &j.inputs[n], mk.Plan); err != nil {
+				return j.inputError(n, err)
 			}
-			if err := j.placeText(ctx, mk.Text, mk); err != nil {
+		} else {
+			m, err := j.set(ctx, mk.Text)
+			if err != nil {
 				return err
 			}
-			continue
+			if m == nil {
+				continue
+			}
+			m = &image.NRGBA{Pix: m.Pix, Stride: m.Stride, Rect: image.Rectangle{Max: m.Rect.Size()}}
+			in = &input{
+				info: Info{Format: PNG, Width: m.Rect.Dx(), Height: m.Rect.Dy(), Orientation: 1, Frames: 1, Alpha: true}, src: all(m),
+			}
 		}
-		in := &j.inputs[next]
-		next++
-		if small {
-			continue
-		}
-		part, err := j.planned(ctx, in, mk.Plan)
-		if err != nil {
-			return j.inputError(next-1, err)
-		}
-		m, err := j.boxed(ctx, part, mk.box(j.plan, part.upright(), j.layout.out))
-		if err == nil && mk.Rotate != 0 {
+		m, err := j.boxed(ctx, in, mk.box(j.plan, in.upright(), j.layout.out))
+		if degrees := math.Mod(mk.Rotate, 360); err == nil && degrees != 0 {
 			var turned image.Image
-			if turned, err = pivot(ctx, m, math.Mod(360-mk.Rotate, 360)); err == nil {
+			if turned, err = pivot(ctx, m, degrees); err == nil {
 				m, _ = rgb(turned)
 			}
 		}
 		if err != nil {
-			return j.inputError(next-1, err)
+			return j.inputError(n, err)
 		}
 		j.place(mk, m)
 	}
-	if j.plan.Text != nil {
-		return j.placeText(ctx, j.plan.Text, nil)
+	if j.plan.Text == nil {
+		return nil
 	}
-	return nil
-}
-
-// placeText sets a text, where it says, or, as a mark, where that says.
-func (j *job) placeText(ctx context.Context, t *Text, mk *Mark) error {
-	if j.Text == nil {
-		return fmt.Errorf("%w: nothing here sets text", ErrPlan)
-	}
-	m, err := j.Text.Set(ctx, t.scaled(j.plan.DPR), j.layout.out)
-	if err != nil || m.Rect.Empty() {
+	m, err := j.set(ctx, j.plan.Text)
+	if err != nil || m == nil {
 		return err
 	}
 	at := m.Rect.Min
 	m = &image.NRGBA{Pix: m.Pix, Stride: m.Stride, Rect: image.Rectangle{Max: m.Rect.Size()}}
-	if mk != nil {
-		j.place(mk, m)
-	} else {
-		j.marks = append(j.marks, placedMark{m: m, at: at, alpha: 255})
+	if t := transformTo(j.color.output); t != nil {
+		m, _ = rgb(recolor(&j.arena, m, t))
 	}
+	j.marks = append(j.marks, placedMark{m: m, at: at, alpha: 255})
 	return nil
+}
+
+// set gives a picture of t, as a Typesetter places it, or nil where there is nothing to see.
+func (j *job) set(ctx context.Context, t *Text) (*image.NRGBA, error) {
+	if j.Text == nil {
+		return nil, fmt.Errorf("%w: nothing here sets text", ErrPlan)
+	}
+	m, err := j.Text.Set(ctx, t.scaled(j.plan.DPR), j.layout.out)
+	if err != nil || m.Rect.Empty() {
+		return nil, err
+	}
+	return m, nil
 }
 
 // place puts m, a mark at its size, where mk says.
@@ -204,12 +220,9 @@ func (j *job) place(mk *Mark, m *image.NRGBA) {
 	}
 	placed := placedMark{m: m, alpha: uint32(alpha*255+50) / 100}
 	placed.at = mk.at(j.plan, size, out)
-	if !mk.Tile {
-		j.marks = append(j.marks, placed)
-		return
+	if mk.Tile {
+		placed.step = size.Add(mk.pad(j.plan, out))
 	}
-	placed.at = mk.pad(j.plan, out)
-	placed.step = size.Add(placed.at)
 	j.marks = append(j.marks, placed)
 }
 
@@ -229,7 +242,11 @@ func (mk *Mark) pad(p Plan, out image.Point) image.Point {
 // at is the place of a mark of a size.
 func (mk *Mark) at(p Plan, size, out image.Point) image.Point {
 	pad := mk.pad(p, out)
-	at := image.Pt(pad.X+mk.XAlign.of(out.X-2*pad.X-size.X, Far), pad.Y+mk.YAlign.of(out.Y-2*pad.Y-size.Y, Far))
+	standard := Far
+	if mk.Tile {
+		standard = Near
+	}
+	at := image.Pt(pad.X+mk.XAlign.of(out.X-2*pad.X-size.X, standard), pad.Y+mk.YAlign.of(out.Y-2*pad.Y-size.Y, standard))
 	if mk.X != nil {
 		at.X = p.px(*mk.X)
 	}
@@ -364,16 +381,7 @@ func (j *job) placeMask(ctx context.Context, in *input) error {
 	if err != nil {
 		return j.inputError(1, err)
 	}
-	if solid(m.Pix, m.Stride, size.X, size.Y) {
-		j.maskAlpha = gray8(m)
-		return nil
-	}
-	j.maskAlpha = image.NewGray(m.Rect)
-	for y := range size.Y {
-		for x := range size.X {
-			j.maskAlpha.Pix[y*j.maskAlpha.Stride+x] = m.Pix[y*m.Stride+4*x+3]
-		}
-	}
+	j.maskAlpha = gray8(m) // against black where it is transparent
 	return nil
 }
 
@@ -386,8 +394,8 @@ func (j *job) mark(m image.Image) image.Image {
 			over(dst, mk.m, mk.at, mk.alpha)
 			continue
 		}
-		for y := mk.at.Y; y < dst.Rect.Dy(); y += mk.step.Y {
-			for x := mk.at.X; x < dst.Rect.Dx(); x += mk.step.X {
+		for y := tileFrom(mk.at.Y, mk.step.Y); y < dst.Rect.Dy(); y += mk.step.Y {
+			for x := tileFrom(mk.at.X, mk.step.X); x < dst.Rect.Dx(); x += mk.step.X {
 				over(dst, mk.m, image.Pt(x, y), mk.alpha)
 			}
 		}
@@ -396,6 +404,14 @@ func (j *job) mark(m image.Image) image.Image {
 		return &image.RGBA{Pix: dst.Pix, Stride: dst.Stride, Rect: dst.Rect}
 	}
 	return dst
+}
+
+// tileFrom gives the last of the places step apart, one of which is at, that is not above zero.
+func tileFrom(at, step int) int {
+	if at %= step; at > 0 {
+		at -= step
+	}
+	return at
 }
 
 // owned gives a copy of m, which may share its pixels with the original.

@@ -17,8 +17,9 @@ type Plan struct {
 	// in (0, 1] is a fraction of the source's own size, after Orient and Rect. Zero: not asked for.
 	Width, Height float64
 
-	// MinWidth, MinHeight, MaxWidth and MaxHeight bound the output with Fit Cover, in pixels before DPR: a side that
-	// Width, Height and Aspect leave outside is moved to the bound, and the other side keeps what it is. Zero: not asked for.
+	// MinWidth, MinHeight, MaxWidth and MaxHeight bound the output with Fit Cover, in pixels before DPR: a side that Width, Height and
+	// Aspect, or the source's aspect ratio, leave outside is moved to the bound, and the other side keeps what it is, so that the rest
+	// is cut. Zero: not asked for.
 	MinWidth, MinHeight, MaxWidth, MaxHeight int
 
 	// DPR multiplies a Width and Height given in pixels, and all lengths in pixels that follow: of Adjust, Stylize, Pad, Border, Mask, Marks,
@@ -32,8 +33,8 @@ type Plan struct {
 	// Min; with Scale, each side stays what it is at most. FaceArea does not heed it.
 	NoEnlarge bool
 
-	// Aspect is width divided by height, used with Fit Cover where only one of Width and Height is
-	// given (or neither). Zero: not asked for.
+	// Aspect is width divided by height, used with Fit Cover and Fill where only one of Width and Height is given. With neither, Cover
+	// cuts the least and Fill pads the least that gives that. Zero: not asked for.
 	Aspect float64
 
 	// AspectMax makes Aspect the lower end of a range, and is its upper one: a source between the two keeps its own, and any other
@@ -55,7 +56,8 @@ type Plan struct {
 	// Crosshairs draws where Focal is, where Zoom would enlarge.
 	Crosshairs bool
 
-	// Face is which face Fit FaceArea shows, counted from 1 by size. Zero means all of them.
+	// Face is which face Fit FaceArea shows and Crop Faces goes to, counted from 1 by size. Zero means all of them, or as many of the
+	// largest as there is room for.
 	Face int
 
 	// FacePad is how much wider than the faces, 1 to 10, what Fit FaceArea shows is. Zero means 1.

@@ -252,10 +252,7 @@ func (r *Renderer) prepare(p Plan, inputs []Input) (*job, error) {
 		j.inputs = append(j.inputs, mark)
 	}
 	j.color = j.coloring()
-	if b := j.plan.Background; b != nil {
-		c := j.ownColor(*b)
-		j.plan.Background = &c
-	}
+	j.ownColors()
 	return j, nil
 }
 
@@ -462,7 +459,7 @@ func (j *job) compose(ctx context.Context, src source) (image.Image, error) {
 		return j.ground(m), nil
 	}
 	if len(j.sight.faces) > 0 && (j.plan.FaceBlur != 0 || j.plan.FacePixelate != 0) {
-		if m, err = j.hideFaces(ctx, m); err != nil {
+		if m, err = j.hideFaces(ctx, m, x, y); err != nil {
 			return nil, err
 		}
 	}
