@@ -2,6 +2,7 @@ package resize
 
 import (
 	"context"
+	"math"
 	"math/bits"
 	"sync"
 
@@ -119,7 +120,7 @@ func (j *job) renderBytes() int64 {
 	_, _, w, h := j.shown()
 	frame := max(int64(w)*int64(h), int64(j.layout.frame.X)*int64(j.layout.frame.Y), int64(j.layout.out.X)*int64(j.layout.out.Y))
 	// A row of boxes, as many as a filter has taps.
-	bytes := int64(j.srcW+j.srcH)*4*2*32 + 1<<20 + j.plan.effectBytes(int64(w)*int64(h))
+	bytes := int64(j.srcW+j.srcH)*4*2*32 + 1<<20 + j.plan.effectBytes(int64(w)*int64(h)) + j.lookBytes() + j.overlayBytes()
 	switch {
 	case j.animated:
 		// What is made of a frame is gone before the next; the file grows, by hardly more than a byte for a pixel.
@@ -133,4 +134,63 @@ func (j *job) renderBytes() int64 {
 		return bytes + 16*frame
 	}
 	return bytes + 32*frame // a picture for each step of the plan
+}
+
+// lookBytes is what it takes to look at the original before the layout is known.
+func (j *job) lookBytes() int64 {
+	var bytes int64
+	if j.plan.Trim != nil { // all of it in four channels, and chroma of its size
+		bytes += int64(j.srcW) * int64(j.srcH) * 7
+	}
+	if j.plan.seesFaces() {
+		bytes += facesIn * facesIn * 12
+	}
+	if p := &j.plan; p.FaceBlur != 0 || p.FacePixelate != 0 {
+		bytes += 16 * int64(j.layout.w) * int64(j.layout.h)
+	}
+	return bytes
+}
+
+// overlayBytes is what the mask, the blend, the marks and the text take, at their sizes.
+func (j *job) overlayBytes() int64 {
+	p, out := &j.plan, j.layout.out
+	whole := int64(out.X) * int64(out.Y)
+	var bytes int64
+	// What is in a box, and what it is made in.
+	add := func(l layout, err error) {
+		if most := int64(limit(j.MaxSize, 8192)); err == nil && int64(l.frame.X) <= most && int64(l.frame.Y) <= most { // else it is refused
+			bytes += 16*int64(l.frame.X)*int64(l.frame.Y) + 1<<18
+		}
+	}
+	next := 1
+	if p.Mask != nil && p.Mask.Shape == PictureMask {
+		bytes += 20*int64(j.layout.turned.X)*int64(j.layout.turned.Y) + 1<<18
+		next++
+	}
+	if p.Blend != nil && p.Blend.Color == nil && next < len(j.inputs) {
+		size := j.inputs[next].upright()
+		add(p.Blend.box(*p, j.layout.turned).plan().layout(size.X, size.Y))
+		next++
+	}
+	for i := range p.Marks {
+		mk := &p.Marks[i]
+		if mk.Text != nil {
+			bytes += 24 * whole
+			continue
+		}
+		if next < len(j.inputs) {
+			size := j.inputs[next].upright()
+			l, err := mk.box(*p, size, out).plan().layout(size.X, size.Y)
+			if math.Mod(mk.Rotate, 360) != 0 { // the box that it takes in, twice, and itself with an edge
+				side := max(l.frame.X, l.frame.Y)
+				bytes += 24 * int64(side) * int64(side)
+			}
+			add(l, err)
+			next++
+		}
+	}
+	if p.Text != nil {
+		bytes += 14 * whole
+	}
+	return bytes
 }

@@ -1,7 +1,9 @@
 package resize
 
 import (
+	"context"
 	"image"
+	"image/color"
 	"runtime"
 	"runtime/debug"
 	"testing"
@@ -22,6 +24,7 @@ func TestEstimates(t *testing.T) {
 		t.Fatal(err)
 	}
 	gray := gray8(photo)
+	lossless := encodePixels(t, photo)
 	for _, tt := range []struct {
 		name string
 		data []byte
@@ -33,7 +36,7 @@ func TestEstimates(t *testing.T) {
 		{"part of a JPEG", baseline, Plan{Width: 300, Format: JPEG, Rect: &Rect{X: 300, Y: 300, W: 300, H: 300}}},
 		{"progressive whole", progressive, Plan{Width: 1300, Format: JPEG}},
 		{"progressive", progressive, Plan{Width: 300, Format: JPEG}},
-		{"PNG", encodePixels(t, photo), Plan{Width: 600, Format: JPEG}},
+		{"PNG", lossless, Plan{Width: 600, Format: JPEG}},
 		{"gray PNG", encodePixels(t, gray), Plan{Width: 600, Format: JPEG}},
 		{"to PNG", baseline, Plan{Width: 700, Format: PNG}},
 		{"padded and turned", baseline, Plan{Width: 700, Height: 500, Fit: Fill, Rotate: 20, Format: JPEG}},
@@ -42,13 +45,26 @@ func TestEstimates(t *testing.T) {
 			Stylize: Stylize{Blur: 40}}},
 		{"gray and coloured", encodePixels(t, gray), Plan{Width: 700, Format: PNG, Stylize: Stylize{Blur: 500, Sepia: 50}}},
 		{"with a mark", baseline, Plan{Width: 700, Format: JPEG, Marks: []Mark{{}}}},
+		{"with a tiled mark that is turned", baseline, Plan{Width: 700, Format: JPEG, Marks: []Mark{{Width: 0.7, Rotate: 30, Tile: true}}}},
+		{"with three marks and a text", baseline, Plan{Width: 700, Format: JPEG, Marks: []Mark{{Width: 1, Height: 1, Fit: Scale}, {Width: 1, Height: 1, Fit: Cover}, {Text: &Text{Text: "a mark", Size: 200}}}, Text: &Text{Text: "a text", Size: 300}}},
+		{"with a blend", baseline, Plan{Width: 700, Format: JPEG, Blend: &Blend{Inherit: true, Fit: Scale}}},
+		{"with a blend larger than it is", baseline, Plan{Width: 300, Format: JPEG, Blend: &Blend{Width: 1500, Height: 1500, Fit: Cover}}},
+		{"with a picture as a mask", baseline, Plan{Width: 700, Format: PNG, Mask: &Mask{Shape: PictureMask}}},
+		{"masked, framed and padded", baseline, Plan{Width: 700, Format: PNG, Mask: &Mask{}, Border: &Border{Width: Insets{9, 9, 9, 9}, Radius: Corners{9, 9, 9, 9}}, Pad: Insets{50, 50, 50, 50}}},
+		{"blurred around", baseline, Plan{Width: 900, Height: 700, Fit: Fill, Format: JPEG, Fill: &Padding{Blur: 300}}},
+		{"trimmed", baseline, Plan{Width: 300, Format: JPEG, Trim: &Trim{}}},
+		{"trimmed PNG", lossless, Plan{Width: 300, Format: JPEG, Trim: &Trim{By: TrimAlpha}}},
+		{"cut to faces", baseline, Plan{Width: 300, Height: 300, Format: JPEG, Fit: Cover, Crop: []Crop{Faces}}},
+		{"zoomed to faces", progressive, Plan{Width: 700, Height: 700, Format: JPEG, Fit: FaceArea}},
+		{"with faces hidden", baseline, Plan{Width: 900, Format: JPEG, FaceBlur: 100, FacePixelate: 10}},
+		{"pivoted", baseline, Plan{Width: 700, Format: PNG, Rotate: 30, Pivot: true}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			inputs := []Input{{Bytes: tt.data}}
-			for range tt.plan.Marks {
+			for range tt.plan.Inputs() - 1 {
 				inputs = append(inputs, Input{Bytes: encodePixels(t, image.NewNRGBA(image.Rect(0, 0, 200, 200)))})
 			}
-			r := &Renderer{}
+			r := &Renderer{Faces: boxFaces{}, Text: boxText{}}
 			j, err := r.prepare(tt.plan, inputs)
 			if err != nil {
 				t.Fatal(err)
@@ -73,5 +89,32 @@ func TestEstimates(t *testing.T) {
 				t.Errorf("the estimate is %d bytes, and %d were taken", said, took)
 			}
 		})
+	}
+}
+
+// TestAsksForWhatTrimMakesLarger: a picture that is larger than its header lets expect, as little of its width is left, is asked for
+// again, and all leave is given back.
+func TestAsksForWhatTrimMakesLarger(t *testing.T) {
+	m := encodePixels(t, framed(400, 400, color.NRGBA{10, 20, 30, 255}, 180, 0, 180, 0)) // 40 by 400 are left
+	var asked []int64
+	held := 0
+	r := Renderer{Admit: func(_ context.Context, bytes int64, begun bool) (func(), error) {
+		if begun != (len(asked) > 0) || held != 0 {
+			t.Errorf("leave %d: begun is %v, and %d are held", len(asked)+1, begun, held)
+		}
+		asked = append(asked, bytes)
+		held++
+		return func() { held-- }, nil
+	}}
+	pic, err := r.Render(t.Context(), Plan{Width: 200, Trim: &Trim{By: TrimColor}}, m)
+	if err != nil || pic.Height != 2000 {
+		t.Fatal(pic, err)
+	}
+	if len(asked) != 2 || asked[1] < 16*200*2000 || held != 0 {
+		t.Errorf("asked for %v, %d are held", asked, held)
+	}
+	asked = nil
+	if _, err := r.Render(t.Context(), Plan{Width: 20, Height: 20, Fit: Cover, Trim: &Trim{By: TrimColor}}, m); err != nil || len(asked) != 1 {
+		t.Errorf("of one size whatever is cut: asked for %v, %v", asked, err)
 	}
 }

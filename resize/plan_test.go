@@ -333,7 +333,7 @@ func tinies(f testing.TB) [][]byte {
 // scribble writes over memory that was given back, so that what still uses it shows.
 func scribble(v byte) {
 	var a arena
-	for n := 4096; n <= 1<<20; n += n / 4 {
+	for n := 4096; n <= 1<<17; n += n / 4 {
 		for range 3 {
 			b := a.alloc(n)
 			for i := range b {

@@ -85,7 +85,7 @@ func (in *input) bounds() image.Rectangle { return image.Rect(0, 0, in.info.Widt
 
 // take gets leave to work, and then the pixels of the inputs.
 func (j *job) take(ctx context.Context) error {
-	begun := false
+	begun, asked := false, j.renderBytes()
 	for i := len(j.inputs) - 1; i >= 0; i-- {
 		in := &j.inputs[i]
 		if j.Pyramids == nil || in.ID == "" || i == 0 && j.frames != nil {
@@ -131,7 +131,27 @@ func (j *job) take(ctx context.Context) error {
 	if err := j.look(ctx); err != nil {
 		return err
 	}
+	if err := j.takeMore(ctx, asked); err != nil {
+		return err
+	}
 	return j.placeMarks(ctx)
+}
+
+// takeMore asks again where what an original shows has made the picture larger than it was thought to be, asked bytes.
+func (j *job) takeMore(ctx context.Context, asked int64) (err error) {
+	bytes := j.renderBytes()
+	if bytes <= asked {
+		return nil
+	}
+	// Leave for all of it, after that for a part is given back: two that wait for each other's rest would wait for ever.
+	for i := range j.inputs {
+		if in := &j.inputs[i]; in.pyramid == nil {
+			bytes += j.decodeBytes(in, j.needOf(i))
+		}
+	}
+	j.giveBack()
+	j.leave, err = j.admit(ctx, bytes, true)
+	return err
 }
 
 // release ends j's use of what it shares, and its leave.

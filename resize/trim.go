@@ -115,6 +115,14 @@ type line struct {
 	lo, hi int
 }
 
+// level is a channel of a pixel. What is transparent has no colour, whatever its numbers are.
+func level(px []uint8, channel int) uint8 {
+	if px[3] == 0 {
+		return 0
+	}
+	return px[channel]
+}
+
 // edge gives what tells whether a line is part of the edge.
 func (t *Trim) edge(m *image.NRGBA) func(line) bool {
 	by := t.By
@@ -138,13 +146,13 @@ func (t *Trim) edge(m *image.NRGBA) func(line) bool {
 	case TrimAlpha:
 		return every(func(px []uint8) bool { return float64(px[3]) <= t.Alpha })
 	case TrimColor:
-		c := [4]uint8(m.Pix[:4])
+		c := [4]uint8{level(m.Pix, 0), level(m.Pix, 1), level(m.Pix, 2), m.Pix[3]}
 		if t.Color != nil {
 			c = [4]uint8{t.Color.R, t.Color.G, t.Color.B, t.Color.A}
 		}
 		return every(func(px []uint8) bool {
 			for i, v := range c {
-				if math.Abs(float64(px[i])-float64(v)) > t.Tolerance {
+				if math.Abs(float64(level(px, i))-float64(v)) > t.Tolerance {
 					return false
 				}
 			}
@@ -163,7 +171,7 @@ func (t *Trim) edge(m *image.NRGBA) func(line) bool {
 	var corner [4]float64
 	for _, at := range []int{m.PixOffset(0, 0), m.PixOffset(w-1, 0), m.PixOffset(0, h-1), m.PixOffset(w-1, h-1)} {
 		for i := range corner {
-			corner[i] += float64(m.Pix[at+i]) / 4
+			corner[i] += float64(level(m.Pix[at:], i)) / 4
 		}
 	}
 	return func(l line) bool {
@@ -171,7 +179,7 @@ func (t *Trim) edge(m *image.NRGBA) func(line) bool {
 		for c := range 4 {
 			sum, squares := 0, 0
 			for i := l.lo; i < l.hi; i++ {
-				v := int(l.pix[i*l.step+c])
+				v := int(level(l.pix[i*l.step:], c))
 				sum += v
 				squares += v * v
 			}
