@@ -44,6 +44,22 @@ var goldens = []struct {
 	{"stylize-pixelate", "astronaut.png", Plan{Width: 90, Stylize: Stylize{Pixelate: 8, Sepia: 80}}, nil},
 	{"stylize-halftone", "astronaut.png", Plan{Width: 90, Stylize: Stylize{Halftone: 5, Duotone: &Duotone{Dark: color.NRGBA{0, 0, 128, 255}, Light: color.NRGBA{255, 240, 192, 255}, Alpha: 80}}}, nil},
 	{"stylize-monochrome", "coffee.png", Plan{Width: 90, Stylize: Stylize{Monochrome: &color.NRGBA{255, 34, 102, 200}}}, nil},
+	{"trim", "soft", Plan{Width: 60, Trim: &Trim{By: TrimAlpha, Alpha: 60, Pad: 4}}, nil},
+	{"pad-border", "chelsea.png", Plan{Width: 90, DPR: 1.5, Pad: Insets{4, 8, 12, 16}, Border: &Border{Width: Insets{6, 6, 10, 6}, Color: color.NRGBA{200, 60, 0, 255}, Radius: Corners{20, 10, 0, 30}, Stroke: 1}}, nil},
+	{"mask-corners", "coffee.png", Plan{Width: 80, Height: 60, Fit: Cover, Mask: &Mask{Shape: CornersMask}}, nil},
+	{"mask-ellipse", "coffee.png", Plan{Width: 80, Height: 60, Fit: Cover, Mask: &Mask{Background: &color.NRGBA{0, 80, 160, 200}}}, nil},
+	{"mask-picture", "coffee.png", Plan{Width: 80, Height: 60, Fit: Cover, Mask: &Mask{Shape: PictureMask}}, []string{"soft"}},
+	{"gradient-linear", "rocket.jpg", Plan{Width: 60, Height: 90, Fit: Fill, Fill: &Padding{Y: Far, Gradient: &Gradient{From: color.NRGBA{255, 0, 0, 255}, To: color.NRGBA{0, 0, 255, 255}, Space: GradientOklab}}}, nil},
+	{"gradient-radial", "soft", Plan{Width: 80, Height: 60, Fit: Fill, Fill: &Padding{Gradient: &Gradient{Radial: true, From: color.NRGBA{255, 220, 0, 255}, To: color.NRGBA{0, 60, 120, 100}, Space: GradientLCH}}}, nil},
+	{"fill-blur", "rocket.jpg", Plan{Width: 60, Height: 90, Fit: Fill, Fill: &Padding{Blur: 80}}, nil},
+	{"grid", "soft", Plan{Width: 60, Grid: &Grid{Size: 6}}, nil},
+	{"pivot", "chelsea.png", Plan{Width: 80, Rotate: 25, Pivot: true, Background: &color.NRGBA{30, 30, 60, 255}}, nil},
+	{"blend-multiply", "astronaut.png", Plan{Width: 80, Blend: &Blend{Mode: Multiply, Color: &color.NRGBA{255, 140, 0, 255}, Alpha: 80}}, nil},
+	{"blend-overlay", "astronaut.png", Plan{Width: 80, Height: 60, Fit: Cover, Blend: &Blend{Inherit: true}}, []string{"coffee.png"}},
+	{"blend-luminosity", "coffee.png", Plan{Width: 80, Height: 60, Fit: Cover, Blend: &Blend{Mode: Luminosity, Width: 0.6}}, []string{"soft"}},
+	{"mark-tiled", "coffee.png", Plan{Width: 120, Marks: []Mark{{Tile: true, Scale: 15, Rotate: 30, Alpha: 60}}}, []string{"soft"}},
+	{"crosshairs", "chelsea.png", Plan{Width: 80, Height: 60, Fit: Cover, Crop: []Crop{FocalPoint}, Focal: &Point{0.6, 0.4}, Zoom: 1.5, Crosshairs: true, Rotate: 10}, nil},
+	{"cover-edges", "coffee.png", Plan{Width: 60, Height: 90, Fit: Cover, Crop: []Crop{Edges}}, nil},
 }
 
 // goldenVersion is the Version that testdata/golden was written by.
