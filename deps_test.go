@@ -103,10 +103,10 @@ var importPolicy = map[string]struct {
 		"golang.org/x/sys",              // whether there is AVX2
 	}},
 	"internal/samples":  {},
-	"internal/vp8dec":   {modules: []string{"golang.org/x/sys"}},                                                // whether there is AVX2
-	"internal/svgclean": {},                                                                                     // what SVG may be served
-	"internal/ssim":     {},                                                                                     // what tests and benchmarks hold pictures to
-	"internal/sheets":   {own: []string{"internal/samples", "resize"}, modules: []string{"golang.org/x/image"}}, // a command for the pictures of docs
+	"internal/vp8dec":   {modules: []string{"golang.org/x/sys"}},                                                                               // whether there is AVX2
+	"internal/svgclean": {},                                                                                                                    // what SVG may be served
+	"internal/ssim":     {},                                                                                                                    // what tests and benchmarks hold pictures to
+	"internal/sheets":   {own: []string{"internal/samples", "resize", "resize/faces", "resize/text"}, modules: []string{"golang.org/x/image"}}, // a command for the pictures of docs
 }
 
 // neverReached says what a package must not depend on, however indirectly: a path stands for all below it.

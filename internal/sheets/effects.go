@@ -82,7 +82,7 @@ func styles() sheet {
 	duo := func(label string, alpha int, dark, light color.NRGBA) cell {
 		return cell{label: label, plan: resize.Plan{Stylize: resize.Stylize{Duotone: &resize.Duotone{Dark: dark, Light: light, Alpha: alpha}}}}
 	}
-	navy, cream := color.NRGBA{0, 0, 0x80, 255}, color.NRGBA{0xff, 0xf0, 0xc0, 255}
+	navy := color.NRGBA{0, 0, 0x80, 255}
 	red, yellow := color.NRGBA{0xc0, 0, 0x30, 255}, color.NRGBA{0xff, 0xe0, 0x20, 255}
 	return sheet{"stylize", "astronaut.png", 5, join(
 		vary("blur", func(p *resize.Plan, v float64) { p.Stylize.Blur = v }, 10, 40, 100, 400, 2000),

@@ -25,10 +25,14 @@ import (
 
 	"github.com/imagecdn/imagecdn/internal/samples"
 	"github.com/imagecdn/imagecdn/resize"
+	"github.com/imagecdn/imagecdn/resize/faces"
+	"github.com/imagecdn/imagecdn/resize/text"
 )
 
 // sheets are all there are.
-func sheets() []sheet { return []sheet{tones(), tints(), details(), styles()} }
+func sheets() []sheet {
+	return []sheet{tones(), tints(), details(), styles(), fits(), crops(), frames(), fills(), blends(), marksAndTexts()}
+}
 
 // A sheet is a picture of rows of cells.
 type sheet struct {
@@ -97,6 +101,9 @@ func (s sheet) render(ctx context.Context) ([]byte, error) {
 	dst := image.NewRGBA(image.Rect(0, 0, s.columns*(cellW+gap)+gap, rows*(cellH+labelH)+gap))
 	draw.Draw(dst, dst.Rect, image.White, image.Point{}, draw.Src)
 	for i, c := range s.cells {
+		if most := cellW / basicfont.Face7x13.Advance; len(c.label) > most {
+			return nil, fmt.Errorf("the label %q is longer than %d characters of ASCII", c.label, most)
+		}
 		m, err := c.render(ctx, s.photo)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", c.label, err)
@@ -141,7 +148,15 @@ func (c cell) render(ctx context.Context, photo string) (image.Image, error) {
 			p.Fit = resize.Cover
 		}
 	}
-	var r resize.Renderer
+	finder, err := faces.New(nil)
+	if err != nil {
+		return nil, err
+	}
+	setter, err := text.New(nil)
+	if err != nil {
+		return nil, err
+	}
+	r := resize.Renderer{Faces: finder, Text: setter}
 	pic, err := r.Render(ctx, p, inputs...)
 	if err != nil {
 		return nil, err
