@@ -60,7 +60,7 @@ func marksAndTexts() sheet {
 		text("txt=Good morning", resize.Text{}), text("txt-align=top,center", resize.Text{XAlign: resize.Middle, YAlign: resize.Near}),
 		text("txt-font=serif,bold", resize.Text{Font: "serif,bold", Size: 16}), text("txt-font=monospace", resize.Text{Font: "monospace", Size: 14}),
 		text("txt-color=ffe020", resize.Text{Color: &yellow}),
-		text("txt-line=1", resize.Text{Size: 20, Line: 1, LineColor: &black, Font: "sans-serif,bold"}), text("txt-shad=6", resize.Text{Shadow: 6}),
+		text("txt-line=1", resize.Text{Size: 17, Line: 1, LineColor: &black, Font: "sans-serif,bold"}), text("txt-shad=6", resize.Text{Shadow: 6}),
 		text("txt-fit=max", resize.Text{Size: 60, Fit: resize.MaxText}), text("txt-fit=wrap", resize.Text{Text: long, Fit: resize.WrapText, XAlign: resize.Near, YAlign: resize.Near}),
 		text("txt-clip=end,ellipsis", resize.Text{Text: long, Ellipsis: true}),
 		text("txt-track=3", resize.Text{Track: 3, Size: 14}), text("txt-lead=8", resize.Text{Text: "two\nlines", Lead: 8}),
