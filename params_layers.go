@@ -324,7 +324,7 @@ func canonicalBlend(blend *resize.Blend) *resize.Blend {
 		return &resize.Blend{Color: b.Color, Mode: b.Mode, Alpha: b.Alpha}
 	}
 	if b.Inherit {
-		b.Width, b.Height, b.XAlign, b.YAlign, b.Pad, b.X, b.Y = 0, 0, 0, 0, 0, nil, nil
+		b.Width, b.Height = 0, 0
 	}
 	if b.XAlign == resize.Middle {
 		b.XAlign = resize.NoAlign

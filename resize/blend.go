@@ -103,16 +103,16 @@ func (b *Blend) check(c *checker) {
 	}
 }
 
-// box is what the input is mapped into, in pixels of a picture of a size.
-func (b *Blend) box(p Plan, of image.Point) box {
+// box is what the input is mapped into, in pixels of a picture of a size, which was fitted into its own box by fit.
+func (b *Blend) box(p Plan, picture Fit, of image.Point) box {
 	if b.Inherit {
 		fit, crop := b.Fit, b.Crop
 		if fit == Clip {
-			switch p.Fit {
+			switch picture {
 			case Cover, Min, FaceArea:
 				fit, crop = Cover, p.Crop
 			case Scale, Clamp:
-				fit = p.Fit
+				fit = picture
 			}
 		}
 		return box{float64(of.X), float64(of.Y), fit, crop}

@@ -16,6 +16,9 @@ type layout struct {
 	// neither.
 	slideX, slideY Crop
 
+	// fit is how the box of two sides is filled; Clip where there is no such box.
+	fit Fit
+
 	// focuses says that what is shown is cut to Plan.Focal.
 	focuses bool
 
@@ -142,7 +145,7 @@ func (p Plan) fit(s sight) (layout, error) {
 	if p.Fit == Cover && !faced {
 		bw, bh = p.bounded(bw, padX, p.MinWidth, p.MaxWidth), p.bounded(bh, padY, p.MinHeight, p.MaxHeight)
 	}
-	l.frame = image.Pt(int(bw), int(bh))
+	l.frame, l.fit = image.Pt(int(bw), int(bh)), p.Fit
 
 	fit := p.Fit
 	if fit == CoverFill {

@@ -135,7 +135,7 @@ func (j *job) placeMarks(ctx context.Context) error {
 	}
 	if b := j.plan.Blend; b != nil && b.Color == nil {
 		in := &j.inputs[next]
-		m, err := j.boxed(ctx, in, b.box(j.plan, j.layout.turned))
+		m, err := j.boxed(ctx, in, b.box(j.plan, j.layout.fit, j.layout.turned))
 		if err != nil {
 			return j.inputError(next, err)
 		}

@@ -169,7 +169,7 @@ func (j *job) overlayBytes() int64 {
 	}
 	if p.Blend != nil && p.Blend.Color == nil && next < len(j.inputs) {
 		size := j.inputs[next].upright()
-		add(p.Blend.box(*p, j.layout.turned).plan().layout(size.X, size.Y))
+		add(p.Blend.box(*p, j.layout.fit, j.layout.turned).plan().layout(size.X, size.Y))
 		next++
 	}
 	for i := range p.Marks {
