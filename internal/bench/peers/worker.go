@@ -70,7 +70,7 @@ func (w *worker) do(ctx context.Context, verb string, args []string) (string, er
 		if err != nil {
 			return "", err
 		}
-		plans = append(plans, resize.Plan{Width: float64(n), Format: resize.Format(args[2]), Quality: quality})
+		plans = append(plans, resize.Plan{Width: float64(n), Format: resize.Format(args[2]), Quality: quality, Color: resize.Strip}) // as the peers, who leave profiles out
 	}
 	if verb == "once" {
 		pic, err := w.renderer.Render(ctx, plans[0], original)
