@@ -57,11 +57,27 @@ var importPolicy = map[string]struct {
 			"golang.org/x/image",             // rasterizes outlines
 		},
 	},
-	"resize/tiff":     {own: []string{"resize"}, modules: []string{"golang.org/x/image"}},
-	"purge":           {},
-	"purge/boltlog":   {own: []string{"purge"}, modules: []string{"go.etcd.io/bbolt"}}, // jobs in a file
-	"purge/purgetest": {own: []string{"purge"}},
-	"purge/webhook":   {own: []string{"purge"}},
+	"resize/tiff":          {own: []string{"resize"}, modules: []string{"golang.org/x/image"}},
+	"purge":                {},
+	"purge/boltlog":        {own: []string{"purge"}, modules: []string{"go.etcd.io/bbolt"}}, // jobs in a file
+	"purge/cdn":            {},
+	"purge/cdn/cdntest":    {},
+	"purge/cdn/akamai":     {own: []string{"purge/cdn"}},
+	"purge/cdn/bunny":      {own: []string{"purge/cdn"}},
+	"purge/cdn/cloudflare": {own: []string{"purge/cdn"}},
+	"purge/cdn/cloudfront": {own: []string{"purge/cdn"}},
+	"purge/cdn/cloudimage": {own: []string{"purge/cdn"}},
+	"purge/cdn/fastly":     {own: []string{"purge/cdn"}},
+	"purge/cdn/generic":    {own: []string{"purge/cdn"}},
+	"purge/cdn/googlecdn":  {own: []string{"purge/cdn"}},
+	"purge/cdn/imgix":      {own: []string{"purge/cdn"}},
+	"purge/cdn/keycdn":     {own: []string{"purge/cdn"}},
+	"purge/cdn/leaseweb":   {own: []string{"purge/cdn"}},
+	"purge/cdn/nginx":      {own: []string{"purge/cdn"}},
+	"purge/cdn/souin":      {own: []string{"purge/cdn"}},
+	"purge/cdn/varnish":    {own: []string{"purge/cdn"}},
+	"purge/purgetest":      {own: []string{"purge"}},
+	"purge/webhook":        {own: []string{"purge"}},
 	"middleware": {
 		own:     []string{"internal/client"},
 		modules: []string{"golang.org/x/time"}, // rate

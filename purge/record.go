@@ -49,9 +49,32 @@ type PathResult struct {
 
 // A CDNResult is what became of the purge on one CDN.
 type CDNResult struct {
-	Name   string `json:"name"`
-	State  State  `json:"state"`
-	Reason string `json:"reason"`
+	Name    string     `json:"name"`
+	State   State      `json:"state"`   // Received, FlushingCDN, Done or Error
+	Outcome CDNOutcome `json:"outcome"` // the most that is known; empty until the CDN has answered
+	Reason  string     `json:"reason"`  // why it failed, or fails at present; one line
+
+	Items  int `json:"items"`  // values to purge there: tags, prefixes, URLs
+	Purged int `json:"purged"` // of those, what is at its end without failing
+
+	// Failed has the paths (folders, tags) of the record that were not purged there. All others have the outcome.
+	Failed []CDNFailure `json:"failed,omitempty"`
+}
+
+// A CDNOutcome is what is known of a purge on a CDN. The three are different things.
+type CDNOutcome string
+
+const (
+	Accepted  CDNOutcome = "accepted"  // the CDN took the purge, and has no way to say when it is through
+	Confirmed CDNOutcome = "confirmed" // the CDN said that it is through
+	Verified  CDNOutcome = "verified"  // and what was then fetched through it was new
+	Unneeded  CDNOutcome = "unneeded"  // nothing was changed that the CDN could have
+)
+
+// A CDNFailure is why paths were not purged on a CDN.
+type CDNFailure struct {
+	Reason string   `json:"reason"` // one line
+	Paths  []string `json:"paths"`
 }
 
 // A StateAt is a state and when it was reached.
