@@ -55,7 +55,7 @@ func (a *attempt) end(r Record) {
 func jobBytes(r Request) int64 {
 	n := 4 << 10
 	for _, p := range r.names() {
-		n += 512 + len(p)
+		n += 512 + len(p) // with 16 for each of a few CDNs
 	}
 	return int64(n)
 }
@@ -84,6 +84,9 @@ func newJob(s *Service, id string, r Request, now time.Time, onStatus func(Event
 			paths[0] = "/" + r.Source + "/*"
 		}
 	}
+	if s != nil {
+		j.rec.CDNs = s.cdnResults(nil)
+	}
 	j.rec.Paths = make([]PathResult, len(paths))
 	for i, p := range paths {
 		j.rec.Paths[i] = PathResult{Path: p, State: Received}
@@ -102,6 +105,12 @@ func (j *Job) restart() {
 			p.State, p.Outcome, p.Reason = Received, "", ""
 		}
 	}
+	j.rec.CDNs = j.s.cdnResults(j.rec.CDNs)
+	for i := range j.rec.CDNs {
+		if c := &j.rec.CDNs[i]; c.failed() {
+			c.State = Received
+		}
+	}
 }
 
 // snapshot returns the record for keeping: it shares its slices with the job, and
@@ -111,18 +120,20 @@ func (j *Job) snapshot() Record {
 	return j.rec
 }
 
-// edit returns the results for writing. s.mu is held.
+// edit returns the results of paths for writing; those of CDNs may then be written as well, but for what is in their slices. s.mu is held.
 func (j *Job) edit() []PathResult {
 	if j.shared {
 		j.rec.Paths = slices.Clone(j.rec.Paths)
+		j.rec.CDNs = slices.Clone(j.rec.CDNs)
 		j.shared = false
 	}
 	return j.rec.Paths
 }
 
-// unfinished reports whether there are paths still to be done. s.mu is held.
+// unfinished reports whether there is something still to be done. s.mu is held.
 func (j *Job) unfinished() bool {
-	return slices.ContainsFunc(j.rec.Paths, func(p PathResult) bool { return !p.State.Final() })
+	return slices.ContainsFunc(j.rec.Paths, func(p PathResult) bool { return !p.State.Final() }) ||
+		slices.ContainsFunc(j.rec.CDNs, func(c CDNResult) bool { return c.State == FlushingCDN })
 }
 
 // ID returns the job's ID, a UUID.
@@ -176,11 +187,15 @@ func (s *Service) run(j *Job) {
 		}
 	}
 	attempted := todo
+	resumed := j.rec.State
 	if j.rec.State == Received {
+		resumed = ""
 		for _, k := range j.all() {
 			s.reach(k, Preparing, timestamp())
 		}
 	} else { // it came further before a restart, and some paths to their end
+		j.edit()
+		j.rec.CDNs = s.cdnResults(j.rec.CDNs) // there may be others now
 		attempted = nil
 		for i := range j.rec.Paths {
 			attempted = append(attempted, i)
@@ -231,12 +246,34 @@ func (s *Service) run(j *Job) {
 		return
 	}
 	// The ring after this one: each CDN hears of what was flushed here, and only now.
-	if slices.ContainsFunc(attempted, func(i int) bool { return j.rec.Paths[i].flushed() }) {
+	var flushed []string
+	for _, i := range attempted {
+		if p := &j.rec.Paths[i]; p.flushed() {
+			flushed = append(flushed, p.Path)
+		}
+	}
+	parts := s.partsOf(j, flushed, resumed)
+	if len(flushed) > 0 || len(parts) > 0 {
 		for _, k := range j.all() {
-			if k.rec.State != FlushingCDN {
+			k.edit()
+			for i := range k.rec.CDNs {
+				if c := &k.rec.CDNs[i]; parts[c.Name] != nil {
+					c.State, c.Outcome, c.Reason, c.Items, c.Purged = FlushingCDN, "", "", 0, 0
+				}
+			}
+			switch {
+			case k.rec.State == FlushingCDN:
+			case len(parts) > 0:
+				s.saveReach(k, FlushingCDN)
+			default:
 				s.reach(k, FlushingCDN, timestamp())
 			}
 		}
+	}
+	if len(parts) > 0 && !s.stopped {
+		s.flushing++
+		go s.tellCDNs(j, parts)
+		return
 	}
 	for _, k := range j.all() {
 		s.finish(k, "")

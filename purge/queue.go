@@ -187,6 +187,11 @@ func (j *Job) workOf() [sha256.Size]byte {
 		}
 	}
 	slices.Sort(paths[3:])
+	for _, c := range j.rec.CDNs {
+		if len(c.Failed) > 0 {
+			paths = append(append(paths, "", c.Name), c.left()...)
+		}
+	}
 	return sha256.Sum256([]byte(strings.Join(paths, "\x00")))
 }
 

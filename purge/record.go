@@ -107,6 +107,9 @@ func (r Record) Err() error {
 	if s := r.failures(); s != "" {
 		text += ": " + s
 	}
+	if s := r.cdnFailures(); s != "" {
+		text += ": " + s
+	}
 	return errors.New(text)
 }
 
@@ -177,6 +180,9 @@ func (r Record) summary() string {
 	if s := r.failures(); s != "" {
 		parts = append(parts, s)
 	}
+	if s := r.cdnFailures(); s != "" {
+		parts = append(parts, s)
+	}
 	return strings.Join(parts, ", ")
 }
 
@@ -212,6 +218,16 @@ func (r *Record) reached(s State, now time.Time) {
 		r.History = slices.Clone(r.History[len(r.History)-maxHistory+1:])
 	}
 	r.History = append(r.History, StateAt{s, r.Attempt, now})
+}
+
+// flushedPaths are the paths that CDNs must hear of.
+func (r Record) flushedPaths() (paths []string) {
+	for _, p := range r.Paths {
+		if p.flushed() {
+			paths = append(paths, p.Path)
+		}
+	}
+	return paths
 }
 
 func (p PathResult) failed() bool { return p.State == Error || p.State == Expired }

@@ -73,6 +73,10 @@ type ServiceOptions struct {
 	// cuts them short. Zero means 5 seconds. Negative means not at all.
 	CloseTimeout time.Duration
 
+	// CDNs are the caches further out, which a job tells of what it has flushed. It ends as ErrorCDNNode where one of them fails, and
+	// Retry tells them alone again. Zero means that there are none.
+	CDNs CDNs
+
 	// Log keeps jobs and records, so that a restart forgets none; see [Open]. The
 	// caller closes it, after the service. Zero means that they live in memory.
 	Log Log
@@ -148,6 +152,7 @@ type Service struct {
 	admitted int   // being accepted or saved, with a place in the queue
 	saving   int   // out of the queue and at their end, as soon as that is saved
 	working  int   // workers, each with a job
+	flushing int   // jobs that wait for CDNs
 
 	due     map[string]time.Time // by tenant, where it has a rate: when its next purge is due
 	swept   int                  // of due, left after the last sweep
@@ -335,7 +340,7 @@ func (s *Service) Retry(ctx context.Context, id string) (*Job, error) {
 		return nil, err
 	}
 	if s.o.Log != nil {
-		next := &Job{rec: j.snapshot(), seq: j.seq, shared: true}
+		next := &Job{s: s, rec: j.snapshot(), seq: j.seq, shared: true}
 		next.restart()
 		k := next.kept(Received, now)
 		j.retrying = true
@@ -366,7 +371,7 @@ func (s *Service) admit(size int64) error {
 	switch {
 	case s.closed:
 		return ErrClosed
-	case s.admitted+s.queue.Len()+s.sharing+s.working >= s.o.MaxQueued+s.o.Workers:
+	case s.admitted+s.queue.Len()+s.sharing+s.working+s.flushing >= s.o.MaxQueued+s.o.Workers:
 		return fmt.Errorf("%w: %d, the most that may", ErrBusy, s.o.MaxQueued)
 	case s.live > 0 && s.live+size > s.o.MaxBytes:
 		return fmt.Errorf("%w: their paths fill the %d bytes set aside for them", ErrBusy, s.o.MaxBytes)
@@ -497,6 +502,11 @@ func (s *Service) abandon(j *Job, why string) {
 			p.Reason = why
 		}
 	}
+	for i := range j.rec.CDNs {
+		if c := &j.rec.CDNs[i]; c.State == Received {
+			c.State, c.Reason = Expired, why
+		}
+	}
 	s.saving++
 	s.saveReach(j, Expired)
 	s.saving--
@@ -557,6 +567,21 @@ func (j *Job) settle(why string) State {
 			state = Error
 		}
 	}
+	for i := range j.rec.CDNs {
+		c := &j.rec.CDNs[i]
+		switch {
+		case c.State == FlushingCDN:
+			c.State, c.Reason = Error, why
+			c.Failed = []CDNFailure{{Reason: why, Paths: j.rec.flushedPaths()}}
+		case c.State == Received && len(c.Failed) > 0: // nobody came to try again
+			c.State = Error
+		case c.State == Received:
+			c.State, c.Outcome = Done, Unneeded
+		}
+		if c.failed() && state == Done {
+			state = ErrorCDNNode
+		}
+	}
 	return state
 }
 
@@ -590,7 +615,7 @@ func (s *Service) unlock() {
 
 // settle tells Close if nothing runs or waits. s.mu is held.
 func (s *Service) settle() {
-	if !s.closed || s.admitted+s.saving+s.working+s.tellers+s.queue.Len()+s.sharing+s.line.Len() > 0 {
+	if !s.closed || s.admitted+s.saving+s.working+s.flushing+s.tellers+s.queue.Len()+s.sharing+s.line.Len() > 0 {
 		return
 	}
 	select {
@@ -648,7 +673,7 @@ func (s *Service) Close() error {
 			s.cut(j)
 		}
 	}
-	calls, callbacks := s.admitted+s.working, s.tellers
+	calls, callbacks := s.admitted+s.working+s.flushing, s.tellers
 	if calls+callbacks > 0 {
 		s.left = fmt.Errorf("purge: closed before all returned: calls of the target %d, callbacks %d", calls, callbacks)
 	}
