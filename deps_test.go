@@ -59,8 +59,8 @@ var importPolicy = map[string]struct {
 	},
 	"resize/tiff":          {own: []string{"resize"}, modules: []string{"golang.org/x/image"}},
 	"purge":                {},
-	"purge/boltlog":        {own: []string{"purge"}, modules: []string{"go.etcd.io/bbolt"}}, // jobs in a file
-	"purge/cdn":            {},
+	"purge/boltlog":        {own: []string{"purge"}, modules: []string{"go.etcd.io/bbolt"}},  // jobs in a file
+	"purge/cdn":            {own: []string{"purge"}, modules: []string{"golang.org/x/time"}}, // rate
 	"purge/cdn/cdntest":    {},
 	"purge/cdn/akamai":     {own: []string{"purge/cdn"}},
 	"purge/cdn/bunny":      {own: []string{"purge/cdn"}},

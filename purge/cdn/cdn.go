@@ -101,6 +101,9 @@ type Features struct {
 	// Tags are the headers of responses where it looks for tags.
 	Tags []TagHeader
 
+	// Polls are the limits of rate that asking whether a purge is complete counts against. Rates of calls with the same name share them.
+	Polls []Rate
+
 	// Confirms is how long a purge may take to be confirmed before it counts as failed. Zero means 15 minutes. It has no meaning
 	// where the CDN is no Confirmer.
 	Confirms time.Duration

@@ -1,0 +1,712 @@
+package cdn
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	mathrand "math/rand/v2"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// A lane is the way to one CDN. What jobs want purged there waits in it, and leaves it in calls: as many values as one takes, of whatever
+// jobs, as soon as the CDN's rates allow. Tenants take turns by values, so that one job of many thousands delays nobody by more than its share.
+//
+// A value that is wanted twice and has not left is purged once. One that has left is purged again, as what it is of may have been cached
+// since.
+//
+// A lane at rest has no goroutine. When nobody waits any more, its calls are cancelled.
+type lane struct {
+	e        *Edge
+	o        *Options
+	features Features
+	confirms Confirmer // nil where the CDN is none
+	polls    []*rate.Limiter
+	rates    map[Kind][]limit
+
+	mu      sync.Mutex // guards all below
+	tickets int        // who waits
+	ctx     context.Context
+	cancel  context.CancelFunc
+	running bool               // there is a goroutine that makes calls
+	wake    chan struct{}      // tells it that something has changed
+	pending map[wanted]*entry  // not in a call
+	queues  map[place][]*entry // of those, what may leave now, first come first
+	turns   []place            // the keys of queues, the next first
+	later   []*entry           // of those, what is not due yet
+	calls   int                // under way
+	batches int                // taken by the CDN, and waiting to be confirmed
+	open    map[Kind]int       // values in calls, and waiting to be confirmed
+	pause   time.Time          // no call before
+	backoff time.Duration      // after the next failure
+	failing time.Time          // of the first failure after the last success; zero where there is none
+	strikes int                // calls that were refused for good after the last success
+}
+
+// A limit is a rate of a form.
+type limit struct {
+	*rate.Limiter
+	perItem bool
+}
+
+// wanted tells values apart.
+type wanted struct {
+	item
+	soft bool
+}
+
+// A place is a queue: values of one kind that one tenant wants.
+type place struct {
+	tenant string
+	kind   Kind
+	soft   bool
+}
+
+// An entry is a value on its way through the lane.
+type entry struct {
+	wanted
+	tenant  string
+	tickets []*ticket // who waits for it
+	since   time.Time // when it came
+	due     time.Time // it may not leave before
+	most    int       // the largest call that it may be in; zero: any
+	second  bool      // it has been purged once, and is once more: see Edge.Again
+}
+
+// A ticket is what one flush wants of a lane. It is guarded by the lane's mu.
+type ticket struct {
+	left      int             // values not at their end
+	failed    map[item]string // why
+	confirmed int             // values that are
+	reason    string          // what goes wrong at present
+	gone      bool            // nobody waits for it
+	changed   chan struct{}   // told when something has changed
+}
+
+func (t *ticket) tell() {
+	select {
+	case t.changed <- struct{}{}:
+	default:
+	}
+}
+
+const (
+	maxCalls   = 4  // of a CDN at once
+	maxBatches = 64 // of a CDN, waiting to be confirmed
+
+	// maxStrikes is how many calls in a row may be refused before it is no longer taken for the fault of one value among many: more than
+	// it takes to find one in a thousand.
+	maxStrikes = 16
+
+	firstBackoff, maxBackoff = time.Second, time.Minute
+	firstPoll, maxPoll       = 2 * time.Second, 15 * time.Second
+)
+
+// margin is how much of a CDN's rates is used: calls do not arrive as evenly as they leave, and the operator's people may make some, too.
+const margin = 0.9
+
+func newLane(e *Edge, o *Options) *lane {
+	l := &lane{
+		e: e, o: o, features: e.CDN.Features(),
+		wake:    make(chan struct{}, 1),
+		rates:   make(map[Kind][]limit),
+		pending: make(map[wanted]*entry), queues: make(map[place][]*entry), open: make(map[Kind]int),
+	}
+	l.confirms, _ = e.CDN.(Confirmer)
+	if l.features.Confirms <= 0 {
+		l.features.Confirms = 15 * time.Minute
+	}
+	shared := make(map[string]*rate.Limiter)
+	limiter := func(r Rate) *rate.Limiter {
+		if shared[r.Name] == nil {
+			shared[r.Name] = rate.NewLimiter(rate.Limit(r.PerSecond*margin), max(1, int(r.Burst*margin)))
+		}
+		return shared[r.Name]
+	}
+	for kind, f := range l.features.Forms {
+		for _, r := range f.Rates {
+			l.rates[kind] = append(l.rates[kind], limit{limiter(r), r.PerItem})
+		}
+	}
+	for _, r := range l.features.Polls {
+		l.polls = append(l.polls, limiter(r))
+	}
+	return l
+}
+
+// purge has items purged, and returns when all are at their end, or ctx ends. progress is called now and then with how many are, and with
+// what goes wrong at present.
+func (l *lane) purge(ctx context.Context, tenant string, items []item, soft bool, progress func(done int, reason string)) (*ticket, error) {
+	t := &ticket{left: len(items), failed: make(map[item]string), changed: make(chan struct{}, 1)}
+	l.mu.Lock()
+	if l.tickets++; l.ctx == nil {
+		l.ctx, l.cancel = context.WithCancel(context.Background())
+	}
+	now := time.Now()
+	for _, it := range items {
+		w := wanted{it, soft}
+		if fault := l.tooLong(w); fault != "" {
+			t.failed[it] = fault
+			t.left--
+			continue
+		}
+		if e := l.pending[w]; e != nil && !e.second {
+			e.tickets = append(e.tickets, t)
+			continue
+		}
+		l.queue(&entry{wanted: w, tenant: tenant, tickets: []*ticket{t}, since: now})
+	}
+	l.start()
+	l.mu.Unlock()
+	defer func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		t.gone = true
+		if l.tickets--; l.tickets == 0 {
+			l.cancel()
+			l.ctx, l.cancel = nil, nil
+			l.signal()
+		}
+	}()
+	for {
+		l.mu.Lock()
+		left, reason := t.left, t.reason
+		l.mu.Unlock()
+		progress(len(items)-left, reason)
+		if left == 0 {
+			return t, nil
+		}
+		select {
+		case <-t.changed:
+		case <-ctx.Done():
+			return t, ctx.Err()
+		}
+	}
+}
+
+// tooLong says that a value fits in no call.
+func (l *lane) tooLong(w wanted) string {
+	if f := l.features.Forms[w.kind]; f.MaxBytes > 0 && len(w.value)+f.ItemBytes > f.MaxBytes {
+		return fmt.Sprintf("this CDN takes %d bytes in a call, and the %s has %d", f.MaxBytes-f.ItemBytes, w.kind, len(w.value))
+	}
+	return ""
+}
+
+// queue puts an entry where it waits. l.mu is held.
+func (l *lane) queue(e *entry) {
+	if time.Now().Before(e.due) {
+		l.later = append(l.later, e)
+	} else {
+		at := place{e.tenant, e.kind, e.soft}
+		if len(l.queues[at]) == 0 {
+			l.turns = append(l.turns, at)
+		}
+		l.queues[at] = append(l.queues[at], e)
+	}
+	if !e.second || l.pending[e.wanted] == nil {
+		l.pending[e.wanted] = e
+	}
+}
+
+// start has somebody make calls. l.mu is held.
+func (l *lane) start() {
+	if !l.running {
+		l.running = true
+		go l.run()
+		return
+	}
+	l.signal()
+}
+
+func (l *lane) signal() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run makes calls for as long as anything waits.
+func (l *lane) run() {
+	for {
+		l.mu.Lock()
+		l.forget()
+		if len(l.queues) == 0 && len(l.later) == 0 && l.calls == 0 && l.batches == 0 {
+			l.running = false
+			l.mu.Unlock()
+			return
+		}
+		batch, wait := l.next(time.Now())
+		if batch != nil {
+			l.calls++
+			l.open[batch[0].kind] += len(batch)
+			ctx := l.ctx
+			l.mu.Unlock()
+			go l.call(ctx, batch)
+			continue
+		}
+		l.mu.Unlock()
+		if wait == 0 {
+			<-l.wake
+			continue
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-l.wake:
+		}
+		timer.Stop()
+	}
+}
+
+// forget drops all that waits, where nobody waits for it. l.mu is held.
+func (l *lane) forget() {
+	if l.tickets > 0 {
+		return
+	}
+	clear(l.pending)
+	clear(l.queues)
+	l.turns, l.later = nil, nil
+}
+
+// isWanted reports whether anybody waits for e. l.mu is held.
+func (e *entry) isWanted() bool {
+	for _, t := range e.tickets {
+		if !t.gone {
+			return true
+		}
+	}
+	return false
+}
+
+// next returns the entries of the next call, or how long to wait for it: zero until something changes. l.mu is held.
+func (l *lane) next(now time.Time) (batch []*entry, wait time.Duration) {
+	sooner := func(d time.Duration) {
+		if d = max(d, time.Millisecond); wait == 0 || d < wait {
+			wait = d
+		}
+	}
+	rest := l.later[:0]
+	for _, e := range l.later {
+		if now.Before(e.due) {
+			rest = append(rest, e)
+			sooner(e.due.Sub(now))
+			continue
+		}
+		at := place{e.tenant, e.kind, e.soft}
+		if len(l.queues[at]) == 0 {
+			l.turns = append(l.turns, at)
+		}
+		l.queues[at] = append(l.queues[at], e)
+	}
+	clear(l.later[len(rest):])
+	l.later = rest
+	switch {
+	case l.calls >= maxCalls || l.calls+l.batches >= maxBatches:
+		return nil, 0
+	case now.Before(l.pause):
+		if len(l.turns) > 0 {
+			sooner(l.pause.Sub(now))
+		}
+		return nil, wait
+	case !l.failing.IsZero() && l.calls > 0: // one call finds out
+		return nil, 0
+	}
+	tried := make(map[place]bool)
+	for _, at := range l.turns {
+		form := place{"", at.kind, at.soft}
+		if tried[form] {
+			continue
+		}
+		tried[form] = true
+		most, delay := l.room(at.kind, now, l.waiting(at.kind, at.soft))
+		switch {
+		case delay > 0:
+			sooner(delay)
+		case most > 0:
+			if batch := l.gather(at.kind, at.soft, most); len(batch) > 0 {
+				return batch, 0
+			}
+		}
+	}
+	return nil, wait
+}
+
+// waiting is how many entries of a kind may leave. l.mu is held.
+func (l *lane) waiting(kind Kind, soft bool) (n int) {
+	for at, q := range l.queues {
+		if at.kind == kind && at.soft == soft {
+			n += len(q)
+		}
+	}
+	return n
+}
+
+// room returns how many of n values of a kind a call may take now, or how long it is until it may. l.mu is held.
+func (l *lane) room(kind Kind, now time.Time, n int) (most int, delay time.Duration) {
+	f := l.features.Forms[kind]
+	most = min(n, perCall(f))
+	if f.MaxOpen > 0 {
+		if most = min(most, f.MaxOpen-l.open[kind]); most <= 0 {
+			return 0, 0
+		}
+	}
+	for _, r := range l.rates[kind] {
+		if r.perItem {
+			most = min(most, r.Burst())
+		}
+	}
+	for _, r := range l.rates[kind] {
+		need := 1
+		if r.perItem {
+			need = most
+		}
+		if lack := float64(need) - r.TokensAt(now); lack > 0 {
+			delay = max(delay, time.Duration(lack/float64(r.Limit())*float64(time.Second))+time.Millisecond)
+		}
+	}
+	return most, delay
+}
+
+// gather takes entries for a call, a tenant's after another's. l.mu is held.
+func (l *lane) gather(kind Kind, soft bool, most int) (batch []*entry) {
+	f := l.features.Forms[kind]
+	size := 0
+	full := false
+	for len(batch) < most && !full {
+		taken := false
+		for i := 0; i < len(l.turns) && len(batch) < most && !full; i++ {
+			at := l.turns[i]
+			if at.kind != kind || at.soft != soft {
+				continue
+			}
+			q := l.queues[at]
+			for len(q) > 0 && !q[0].isWanted() {
+				delete(l.pending, q[0].wanted)
+				q = q[1:]
+			}
+			if len(q) > 0 {
+				e := q[0]
+				n := len(e.value) + f.ItemBytes
+				limit := most
+				if e.most > 0 {
+					limit = min(most, e.most)
+				}
+				if len(batch) > 0 && (f.MaxBytes > 0 && size+n > f.MaxBytes || len(batch) >= limit) {
+					full = true
+				} else {
+					most = limit
+					size += n
+					q[0], q = nil, q[1:]
+					batch = append(batch, e)
+					taken = true
+					if l.pending[e.wanted] == e {
+						delete(l.pending, e.wanted)
+					}
+				}
+			}
+			l.queues[at] = q
+		}
+		if !taken {
+			break
+		}
+	}
+	turns := l.turns[:0:0]
+	var behind []place
+	for _, at := range l.turns {
+		switch {
+		case len(l.queues[at]) == 0:
+			delete(l.queues, at)
+		case at.kind == kind && at.soft == soft && len(behind) == 0 && len(l.turns) > 1:
+			behind = append(behind, at) // who was first is last
+		default:
+			turns = append(turns, at)
+		}
+	}
+	l.turns = append(turns, behind...)
+	if len(batch) > 0 {
+		now := time.Now()
+		for _, r := range l.rates[kind] {
+			n := 1
+			if r.perItem {
+				n = len(batch)
+			}
+			r.ReserveN(now, n)
+		}
+	}
+	return batch
+}
+
+// call makes one call.
+func (l *lane) call(ctx context.Context, batch []*entry) {
+	b := Batch{Kind: batch[0].kind, Soft: batch[0].soft, ID: newID()}
+	if b.Kind != All {
+		for _, e := range batch {
+			b.Values = append(b.Values, e.value)
+		}
+	}
+	receipt, err := l.try(ctx, b)
+
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.calls--
+	l.open[b.Kind] -= len(batch)
+	defer l.signal()
+	if ctx.Err() != nil {
+		return // nobody waits
+	}
+	if err != nil {
+		l.failed(batch, err)
+		return
+	}
+	l.failing, l.backoff, l.strikes = time.Time{}, 0, 0
+	refused := make(map[string]Failure, len(receipt.Failed))
+	for _, f := range receipt.Failed {
+		refused[f.Value] = f
+	}
+	taken := batch[:0:0]
+	now := time.Now()
+	for _, e := range batch {
+		f, bad := refused[e.value]
+		switch {
+		case !bad:
+			taken = append(taken, e)
+		case f.Temporary && now.Sub(e.since) < l.e.giveUp():
+			l.again(e, now.Add(firstBackoff), f.Reason)
+		default:
+			l.end(e, f.Reason, false)
+		}
+	}
+	switch {
+	case len(taken) == 0:
+	case receipt.Complete || l.confirms == nil:
+		for _, e := range taken {
+			l.purged(e, receipt.Complete)
+		}
+	default:
+		l.batches++
+		l.open[b.Kind] += len(taken)
+		go l.confirm(ctx, taken, receipt)
+	}
+}
+
+// try is Purge, with what a call costs and how it ended told to who wants to know.
+func (l *lane) try(ctx context.Context, b Batch) (receipt Receipt, err error) {
+	ctx, cancel := context.WithTimeout(ctx, l.o.callTimeout())
+	defer cancel()
+	began := time.Now()
+	defer func() {
+		if p := recover(); p != nil {
+			l.o.log().Error("purge: a CDN's adapter panicked", "cdn", l.e.Name, "panic", p, "stack", string(debug.Stack()))
+			err = &Error{Reason: "the adapter panicked"}
+		}
+		if err != nil {
+			l.o.log().Warn("purge: a call to a CDN failed", "cdn", l.e.Name, "kind", b.Kind, "values", len(b.Values), "error", err)
+		}
+		if l.o.OnCall != nil {
+			l.o.OnCall(CallInfo{CDN: l.e.Name, Kind: b.Kind, Values: len(b.Values), Time: began, Took: time.Since(began), Err: err})
+		}
+	}()
+	return l.e.CDN.Purge(ctx, b)
+}
+
+// newID returns a random UUID (RFC 9562 section 5.4).
+func newID() string {
+	var b [16]byte
+	rand.Read(b[:])
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+// failed sees to a call that failed as a whole. l.mu is held.
+func (l *lane) failed(batch []*entry, err error) {
+	now := time.Now()
+	e, known := errors.AsType[*Error](err)
+	if known && !e.Temporary {
+		l.strikes++
+		if len(batch) > 1 && perhapsOne(e.Status) && l.strikes <= maxStrikes {
+			// One of them may be what the CDN does not like: halves tell.
+			for _, b := range batch {
+				b.most = (len(batch) + 1) / 2
+				l.again(b, now, err.Error())
+			}
+			return
+		}
+		for _, b := range batch {
+			l.end(b, err.Error(), false)
+		}
+		return
+	}
+	if l.failing.IsZero() {
+		l.failing = now
+	}
+	l.backoff = min(max(2*l.backoff, firstBackoff), maxBackoff)
+	wait := l.backoff/2 + mathrand.N(l.backoff/2+1)
+	if known {
+		wait = max(wait, e.RetryAfter)
+	}
+	l.pause = now.Add(wait)
+	for _, b := range batch {
+		l.again(b, now, err.Error())
+	}
+	// Who has waited for so long as the CDN has failed, and longer than that may take, waits no more.
+	giveUp := func(b *entry) bool {
+		from := b.since
+		if l.failing.After(from) {
+			from = l.failing
+		}
+		return now.Sub(from) >= l.e.giveUp()
+	}
+	why := fmt.Sprintf("%v; it has failed for %v", err, now.Sub(l.failing).Round(time.Second))
+	for at, q := range l.queues {
+		rest := q[:0:0]
+		for _, b := range q {
+			if giveUp(b) {
+				l.end(b, why, false)
+			} else {
+				rest = append(rest, b)
+			}
+		}
+		if l.queues[at] = rest; len(rest) == 0 {
+			delete(l.queues, at)
+		}
+	}
+	turns := l.turns[:0:0]
+	for _, at := range l.turns {
+		if len(l.queues[at]) > 0 {
+			turns = append(turns, at)
+		}
+	}
+	l.turns = turns
+}
+
+// perhapsOne reports whether an answer of that status may be about one value of many.
+func perhapsOne(status int) bool {
+	return status == 400 || status == 413 || status == 414 || status == 422
+}
+
+// again has an entry wait for another call. l.mu is held.
+func (l *lane) again(e *entry, due time.Time, why string) {
+	for _, t := range e.tickets {
+		t.reason = why
+		t.tell()
+	}
+	if other := l.pending[e.wanted]; other != nil && other != e && other.second == e.second {
+		other.tickets = append(other.tickets, e.tickets...)
+		if e.since.Before(other.since) {
+			other.since = e.since
+		}
+		return
+	}
+	e.due = due
+	l.queue(e)
+}
+
+// purged sees to an entry that the CDN has purged, as far as it knows. l.mu is held.
+func (l *lane) purged(e *entry, confirmed bool) {
+	if l.e.Again > 0 && !e.second {
+		e.second, e.since = true, time.Now().Add(l.e.Again)
+		e.due = e.since
+		l.queue(e)
+		return
+	}
+	l.end(e, "", confirmed)
+}
+
+// end tells who waits for an entry how it ended. l.mu is held.
+func (l *lane) end(e *entry, why string, confirmed bool) {
+	if l.pending[e.wanted] == e {
+		delete(l.pending, e.wanted)
+	}
+	for _, t := range e.tickets {
+		t.left--
+		switch {
+		case why != "":
+			t.failed[e.item] = why
+		case confirmed:
+			t.confirmed++
+		}
+		t.tell()
+	}
+}
+
+// confirm asks until the CDN says that it is through.
+func (l *lane) confirm(ctx context.Context, batch []*entry, receipt Receipt) {
+	began := time.Now()
+	wait := max(firstPoll, min(receipt.After, l.features.Confirms/2))
+	why := fmt.Sprintf("accepted, and not confirmed within %v", l.features.Confirms)
+	done := false
+	for !done {
+		if !sleep(ctx, wait) {
+			break
+		}
+		if time.Since(began) > l.features.Confirms {
+			break
+		}
+		if !l.mayPoll(ctx) {
+			break
+		}
+		ok, err := l.ask(ctx, receipt)
+		e, known := errors.AsType[*Error](err)
+		switch {
+		case err == nil && ok:
+			done, why = true, ""
+		case err != nil && known && !e.Temporary:
+			done, why = true, "accepted, and then: "+err.Error()
+		case err != nil && known:
+			wait = max(wait, e.RetryAfter)
+		}
+		wait = min(wait*3/2, max(maxPoll, wait))
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.batches--
+	l.open[batch[0].kind] -= len(batch)
+	defer l.signal()
+	if ctx.Err() != nil {
+		return
+	}
+	for _, e := range batch {
+		if why != "" {
+			l.end(e, why, false)
+		} else {
+			l.purged(e, true)
+		}
+	}
+}
+
+func (l *lane) mayPoll(ctx context.Context) bool {
+	for _, r := range l.polls {
+		if r.Wait(ctx) != nil {
+			return false
+		}
+	}
+	return true
+}
+
+func (l *lane) ask(ctx context.Context, receipt Receipt) (ok bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, l.o.callTimeout())
+	defer cancel()
+	defer func() {
+		if p := recover(); p != nil {
+			l.o.log().Error("purge: a CDN's adapter panicked", "cdn", l.e.Name, "panic", p, "stack", string(debug.Stack()))
+			err = &Error{Reason: "the adapter panicked"}
+		}
+	}()
+	return l.confirms.Confirmed(ctx, receipt)
+}
+
+// sleep waits, and reports whether ctx goes on.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
