@@ -84,7 +84,7 @@ var importPolicy = map[string]struct {
 	},
 
 	"": {
-		own: []string{"cache", "internal/client", "internal/fault", "internal/flight", "internal/svgclean", "origin", "purge", "resize"},
+		own: []string{"cache", "internal/client", "internal/fault", "internal/flight", "internal/svgclean", "origin", "purge", "purge/cdn", "resize"},
 		modules: []string{
 			"golang.org/x/image", // the names of colours
 			"golang.org/x/sync",  // errgroup

@@ -44,6 +44,7 @@ import (
 	"github.com/imagecdn/imagecdn/internal/flight"
 	"github.com/imagecdn/imagecdn/internal/svgclean"
 	"github.com/imagecdn/imagecdn/purge"
+	"github.com/imagecdn/imagecdn/purge/cdn"
 	"github.com/imagecdn/imagecdn/resize"
 )
 
@@ -58,7 +59,7 @@ type Options struct {
 	Lifetime cache.Lifetime
 
 	// BrowserMaxAge bounds what browsers may keep, who cannot be purged. Shared caches get s-maxage with
-	// the whole lifetime. Zero means that browsers may keep what shared caches may.
+	// the whole lifetime. Zero means that browsers may keep what shared caches may, and with CDNs five minutes.
 	BrowserMaxAge time.Duration
 
 	// Dialect reads the URLs. Nil means Native{Strict: Strict, Presets: Presets}.
@@ -168,6 +169,14 @@ type Options struct {
 	// in memory.
 	Purge *purge.ServiceOptions
 
+	// CDNs are the caches in front of the handler. Each purge goes through to them, and each answer carries the tags by which they
+	// are told what to forget. Nil means that there are none, or none that is to be told.
+	CDNs *cdn.Edges
+
+	// Tags are headers of answers for tags, beside those that CDNs need: for caches that somebody else purges. The tags are those of
+	// [cdn.Namer]. Nil means none.
+	Tags []cdn.TagHeader
+
 	// Logger gets what an operator should know: origins and pictures that fail, with the cause that
 	// responses do not tell. Nil means nothing is logged.
 	Logger *slog.Logger
@@ -193,6 +202,7 @@ type Handler struct {
 	changes  *changes
 	purges   *purge.Service
 	targets  *target
+	tags     *tagger
 	log      *slog.Logger
 
 	negative time.Duration // how long a refusal may be kept that no source decides
@@ -225,6 +235,14 @@ func New(sources Sources, o *Options) (*Handler, error) {
 	case h.opts.MaxEnlarge < 0:
 		return nil, errors.New("imagecdn: Options.MaxEnlarge is negative")
 	}
+	if h.opts.CDNs != nil {
+		h.opts.BrowserMaxAge = cmp.Or(h.opts.BrowserMaxAge, withCDNMaxAge)
+	}
+	tags, err := newTagger(&h.opts)
+	if err != nil {
+		return nil, err
+	}
+	h.tags = tags
 	dialect, err := h.opts.dialect(sources)
 	if err != nil {
 		return nil, err
@@ -259,12 +277,24 @@ func New(sources Sources, o *Options) (*Handler, error) {
 	h.negative = cmp.Or(h.opts.Lifetime.Negative, 5*time.Minute)
 	h.targets, h.warmer, h.behind = newTarget(h), newWarmer(h, h.opts.Warm), newBehind(h)
 	// Purges of before a restart are in force from here on, before anything is served.
-	if h.purges, err = purge.Open(context.Background(), h.targets, h.opts.Purge); err != nil {
+	if h.purges, err = purge.Open(context.Background(), h.targets, h.opts.purges()); err != nil {
 		h.warmer.close()
 		h.abandon()
 		return nil, fmt.Errorf("imagecdn: %w", err)
 	}
 	return h, nil
+}
+
+// purges returns the settings of the invalidation service.
+func (o *Options) purges() *purge.ServiceOptions {
+	var p purge.ServiceOptions
+	if o.Purge != nil {
+		p = *o.Purge
+	}
+	if p.CDNs == nil && o.CDNs != nil {
+		p.CDNs = o.CDNs
+	}
+	return &p
 }
 
 // abandon closes what New has opened. A cache that was given to New stays its giver's.
@@ -377,9 +407,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	p.done() // nothing is held while a client reads
 	if err != nil {
+		h.tags.set(w.Header(), req, p.known(err))
 		h.refuse(w, r, err)
 		return
 	}
+	h.tags.set(w.Header(), req, p.inputs)
 	if p.better != nil {
 		h.follow(p)
 	}
@@ -834,6 +866,9 @@ func (h *Handler) PurgeTags(ctx context.Context, tags []string, o *purge.Options
 func (h *Handler) PurgeAll(ctx context.Context, o *purge.Options) (*purge.Job, error) {
 	return h.submit(ctx, purge.Request{Scope: purge.All}, o)
 }
+
+// Purges returns the invalidation service, with the log of purges, their retries and their events. The handler closes it.
+func (h *Handler) Purges() *purge.Service { return h.purges }
 
 // submit makes the purge r, with what o says beside.
 func (h *Handler) submit(ctx context.Context, r purge.Request, o *purge.Options) (*purge.Job, error) {

@@ -34,6 +34,7 @@ type parsed struct {
 	bytes     atomic.Pointer[found]
 	freshness atomic.Pointer[freshness]
 	settled   atomic.Pointer[settled]
+	tagged    atomic.Pointer[tagged]
 }
 
 // derivative is the key computed last, and what it was computed from.
