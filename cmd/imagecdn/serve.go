@@ -165,10 +165,10 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 	opts.Cache, opts.Purge, opts.MaxQueued = store, purges, *queue
 	rates.set(opts)
 	if os.Getenv("GOMAXPROCS") == "" {
-		// One goroutine more than there are pictures made at once has a processor of the runtime's, and so sees at once when the network
+		// A few goroutines more than there are pictures made at once have a processor of the runtime's, and so see at once when the network
 		// has something: else a hit waits for the runtime to interrupt a render, which it does after 10 ms. docs/load.md has figures.
 		opts.Renders = runtime.GOMAXPROCS(0)
-		runtime.GOMAXPROCS(opts.Renders + 1)
+		runtime.GOMAXPROCS(opts.Renders + 4)
 	}
 	h, err := imagecdn.New(opened, opts)
 	if err != nil {

@@ -41,7 +41,7 @@ func runServer(ctx context.Context, s settings, at string) error {
 	case s.procs > 0:
 		runtime.GOMAXPROCS(s.procs)
 	case s.procs < 0:
-		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1) // as serve does
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 4) // as serve does
 	}
 	e.Procs = runtime.GOMAXPROCS(0)
 	sum := s.memory + s.budget
