@@ -41,7 +41,7 @@ type Batch struct {
 	// Values are tags, or absolute URLs, distinct: at least one, and as many as [Form] allows. Of kind All there is none.
 	Values []string
 
-	// Soft asks that copies are marked as stale rather than dropped. It is set only where Features.Soft is.
+	// Soft asks that copies are marked as stale rather than dropped. It is set only where Features.Soft is, and Form.Hard is not.
 	Soft bool
 
 	// ID is the same for each try of this batch and for no other batch: at most 36 characters, a UUID.
@@ -125,6 +125,9 @@ type Form struct {
 
 	// Query says of kind URL that a URL without a query covers those with one.
 	Query bool
+
+	// Hard says that this form cannot mark copies as stale, although others of the CDN can.
+	Hard bool
 }
 
 // A Rate is a limit by token bucket. Forms of a CDN whose rates have the same name share a bucket, whose size is the same in all.
@@ -142,4 +145,7 @@ type TagHeader struct {
 
 	// Quoted is for headers that are a list of strings of RFC 9651, such as Cache-Groups (RFC 9875).
 	Quoted bool
+
+	// MaxBytes is the longest value that the CDN reads: of what is beyond, it takes no notice. Zero means no limit.
+	MaxBytes int
 }
