@@ -101,3 +101,21 @@ func TestHide(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestCheckSetting(t *testing.T) {
+	for _, c := range []struct{ value, want string }{
+		{"a key", ""},
+		{"", "x: key is missing"},
+		{"secret\n", "x: key has white space around it, or a line's end in it"},
+		{" secret", "x: key has white space around it, or a line's end in it"},
+		{"sec\r\nret", "x: key has white space around it, or a line's end in it"},
+	} {
+		got := ""
+		if err := CheckSetting("x", "zone", "1", "key", c.value); err != nil {
+			got = err.Error()
+		}
+		if got != c.want {
+			t.Errorf("%q: %q, want %q", c.value, got, c.want)
+		}
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -166,11 +167,15 @@ func NewClient(o *ClientOptions) *http.Client {
 	}
 }
 
-// CheckSetting returns an error that names the first of an adapter's settings that is missing: pairs of a name and its value.
+// CheckSetting returns an error that names the first of an adapter's settings that is missing, or has white space around it or a line's end in it, as
+// keys that were read from files do: pairs of a name and its value. The error has no values, which may be secret.
 func CheckSetting(adapter string, pairs ...string) error {
 	for i := 0; i+1 < len(pairs); i += 2 {
-		if pairs[i+1] == "" {
+		switch v := pairs[i+1]; {
+		case v == "":
 			return fmt.Errorf("%s: %s is missing", adapter, pairs[i])
+		case v != strings.TrimSpace(v) || strings.ContainsFunc(v, unicode.IsControl):
+			return fmt.Errorf("%s: %s has white space around it, or a line's end in it", adapter, pairs[i])
 		}
 	}
 	return nil

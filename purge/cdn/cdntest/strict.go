@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// strictJSON decodes a body that has one object, with the fields of v and no others, each once.
+// strictJSON decodes a body that has one value of JSON, with the fields of v and no others.
 func strictJSON(body []byte, v any) error {
 	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.DisallowUnknownFields()
@@ -23,7 +23,7 @@ func strictJSON(body []byte, v any) error {
 		return err
 	}
 	if _, err := dec.Token(); err != io.EOF {
-		return errors.New("something follows the object")
+		return errors.New("something follows the JSON")
 	}
 	return nil
 }
