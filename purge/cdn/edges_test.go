@@ -630,7 +630,7 @@ func TestTags(t *testing.T) {
 	if len(tags) != MaxTags || !slices.Contains(tags, n.overflow()) || !slices.Contains(tags, n.Image("p", deep.Path)) {
 		t.Errorf("%d tags: %v", len(tags), tags)
 	}
-	for _, h := range []TagHeader{{"Cache-Tag", ",", false}, {"Surrogate-Key", " ", false}, {"Cache-Groups", ", ", true}} {
+	for _, h := range []TagHeader{{Name: "Cache-Tag", Separator: ","}, {Name: "Surrogate-Key", Separator: " "}, {Name: "Cache-Groups", Separator: ", ", Quoted: true}} {
 		if v := h.Value(tags); h.Name != "Cache-Groups" && len(v) >= 1024 {
 			t.Errorf("%s has %d bytes", h.Name, len(v))
 		}
@@ -640,7 +640,7 @@ func TestTags(t *testing.T) {
 			t.Errorf("the tag %q is not portable", tag)
 		}
 	}
-	if got, want := (TagHeader{"Cache-Groups", ", ", true}).Value([]string{"a", "b"}), `"a", "b"`; got != want {
+	if got, want := (TagHeader{Name: "Cache-Groups", Separator: ", ", Quoted: true}).Value([]string{"a", "b"}), `"a", "b"`; got != want {
 		t.Errorf("got %s", got)
 	}
 }

@@ -148,7 +148,7 @@ func (l *lane) purge(ctx context.Context, tenant string, items []item, soft bool
 	}
 	now := time.Now()
 	for _, it := range items {
-		w := wanted{it, soft}
+		w := wanted{it, soft && !l.features.Forms[it.kind].Hard}
 		if fault := l.tooLong(w); fault != "" {
 			t.failed[it] = fault
 			t.left--
