@@ -20,8 +20,9 @@ type asker struct {
 	makes  bool   // a picture, if that is not in the cache
 
 	// Both happen in the request's own goroutines, before it waits for anything.
-	named    sync.Once // guards client
+	named    sync.Once // guards client and since
 	client   string
+	since    time.Time // when it was found that more has to be done than to look into the cache
 	admitted sync.Once // guards err
 	err      error     // why the request may not go on
 }
@@ -36,7 +37,7 @@ func (a *asker) Value(key any) any {
 }
 
 // askedBy is the context of a request for a picture.
-func askedBy(r *http.Request, req *parsed) context.Context {
+func askedBy(r *http.Request, req *parsed) *asker {
 	return &asker{Context: r.Context(), r: r, source: req.Image.Source, makes: !req.asIs}
 }
 
@@ -49,6 +50,7 @@ func askerOf(ctx context.Context) *asker {
 // name finds out who sent the request.
 func (a *asker) name(named func(*http.Request) string) {
 	a.named.Do(func() {
+		a.since = time.Now()
 		if named == nil {
 			named = client.Of
 		}

@@ -6,6 +6,7 @@ import (
 	"math"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	"github.com/imagecdn/imagecdn/resize"
 )
@@ -24,9 +25,10 @@ import (
 // The bytes of originals are part of that memory, from when they arrive: see [larder].
 type gate struct {
 	slots  int
-	memory int64            // bytes, of leaves, of originals and of decoded originals together
-	most   int              // requests that may wait
-	held   *resize.Pyramids // decoded originals, which make room
+	memory int64               // bytes, of leaves, of originals and of decoded originals together
+	most   int                 // requests that may wait
+	held   *resize.Pyramids    // decoded originals, which make room
+	waited func(time.Duration) // is told how long renders have waited to begin
 
 	mu      sync.Mutex // guards what follows
 	drained bool       // nothing begins any more
@@ -59,7 +61,7 @@ type turn struct {
 }
 
 func newGate(slots, most int, memory int64, held *resize.Pyramids) *gate {
-	return &gate{slots: slots, most: most, memory: memory, held: held, larder: newLarder(memory)}
+	return &gate{slots: slots, most: most, memory: memory, held: held, waited: func(time.Duration) {}, larder: newLarder(memory)}
 }
 
 // defaultRenderMemory is half of the runtime's memory limit, where one is set.
@@ -146,7 +148,12 @@ func (g *gate) admit(ctx context.Context, bytes int64, begun bool) (leave func()
 	if !begun {
 		queue, t.path = &g.fresh, pathOf(ctx)
 	}
-	if err := g.wait(ctx, queue, t); err != nil {
+	began := time.Now()
+	err = g.wait(ctx, queue, t)
+	if !begun {
+		g.waited(time.Since(began))
+	}
+	if err != nil {
 		return nil, err
 	}
 	if joined, _ := ctx.Value(turnKey{}).(*turn); joined != nil {
@@ -291,4 +298,28 @@ func (g *gate) background(cancel func()) bool {
 		return false
 	}
 	return true
+}
+
+// gateState is how full a gate is.
+type gateState struct {
+	waiting   int   // requests whose pictures have no leave yet
+	most      int   // that may
+	working   int   // pictures being made
+	slots     int   // that may be
+	originals int   // that wait for memory
+	taken     int64 // bytes of leaves and originals, and of decoded originals that are kept
+	memory    int64 // that may be
+}
+
+func (g *gate) state() gateState {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s := gateState{
+		waiting: g.idle.waiting, most: g.most, working: g.working, slots: g.slots,
+		originals: g.growing.waiting + g.beginning.waiting, taken: g.taken, memory: g.memory,
+	}
+	if g.held != nil {
+		s.taken += g.held.Bytes()
+	}
+	return s
 }

@@ -30,6 +30,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"math/rand/v2"
 	"net/http"
 	"runtime"
 	"slices"
@@ -204,6 +205,7 @@ type Handler struct {
 	targets  *target
 	tags     *tagger
 	log      *slog.Logger
+	stats    stats
 
 	negative time.Duration // how long a refusal may be kept that no source decides
 
@@ -251,6 +253,7 @@ func New(sources Sources, o *Options) (*Handler, error) {
 		return nil, err
 	}
 	h.log = cmp.Or(h.opts.Logger, slog.New(slog.DiscardHandler))
+	h.stats.began = time.Now()
 	memory, decoded := cmp.Or(h.opts.RenderMemory, defaultRenderMemory()), h.opts.Decoded
 	if memory < 0 {
 		memory = math.MaxInt64 / 2
@@ -259,6 +262,7 @@ func New(sources Sources, o *Options) (*Handler, error) {
 	}
 	h.decoded = resize.NewPyramids(&resize.PyramidOptions{Bytes: decoded, Keep: h.opts.DecodedAge})
 	h.gate = newGate(cmp.Or(h.opts.Renders, runtime.GOMAXPROCS(0)), cmp.Or(h.opts.MaxQueued, 1000), memory, h.decoded)
+	h.gate.waited = h.stats.latency.wait.observe
 	h.renderer = resize.Renderer{
 		MaxPixels: h.opts.MaxPixels, MaxEnlarge: h.opts.MaxEnlarge, MaxTime: h.opts.RenderTimeout,
 		Pyramids: h.decoded, Admit: h.gate.admit, Faces: h.opts.Faces, Text: h.opts.Text,
@@ -378,6 +382,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer h.leave()
+	var came time.Time
+	if rand.Uint32()%hitSample == 0 {
+		came = time.Now()
+	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
 		h.refuse(w, r, &httpError{status: http.StatusMethodNotAllowed, text: r.Method + " is not answered here, only GET and HEAD"})
@@ -415,6 +423,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if p.better != nil {
 		h.follow(p)
 	}
+	h.stats.timed(p, came, ctx.since)
 	if matches {
 		h.notModified(w, p)
 		return
@@ -793,8 +802,10 @@ func (h *Handler) make(ctx context.Context, p *picture) (*cache.Thing, error) {
 	if err != nil {
 		return nil, err
 	}
+	began := time.Now()
 	th, err := render(ctx, p, &renderer, bodies)
 	h.rendered.Add(1)
+	h.stats.rendered(time.Since(began), err)
 	if err != nil {
 		return nil, h.unmakeable(ctx, p, bodies, err)
 	}

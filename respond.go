@@ -37,10 +37,13 @@ func (h *Handler) send(w http.ResponseWriter, r *http.Request, p *picture) {
 	w.WriteHeader(http.StatusOK)
 	switch {
 	case r.Method == http.MethodHead:
+		h.stats.answered(p.outcome(), 0)
 	case p.file != nil:
+		h.stats.answered(p.outcome(), p.file.Size)
 		// The client learns from Content-Length where a file has failed.
 		_, _ = p.file.WriteTo(w)
 	default:
+		h.stats.answered(p.outcome(), int64(len(p.thing.Body)))
 		w.Write(p.thing.Body)
 	}
 }
@@ -58,6 +61,7 @@ func (h *Handler) notModified(w http.ResponseWriter, p *picture) {
 	w.Header().Set("Etag", p.etag())
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	h.setFreshness(w.Header(), p)
+	h.stats.answered(outcomeNotModified, 0)
 	w.WriteHeader(http.StatusNotModified)
 }
 
@@ -120,16 +124,13 @@ func (f *freshness) set(header http.Header) {
 func (h *Handler) freshnessOf(p *picture, now time.Time) *freshness {
 	shortest := p.inputs[0].now.Entry
 	left := shortest.Freshness.Lifetime - shortest.Age(now)
-	unkept, asked := false, cache.Hit
+	unkept, asked := false, p.asked()
 	for _, in := range p.inputs {
 		e := in.now.Entry
 		if l := e.Freshness.Lifetime - e.Age(now); l < left {
 			shortest, left = e, l
 		}
 		unkept = unkept || !in.now.Keepable()
-		if how := in.now.How; !in.source.local || how == cache.FilledUnkept || how == cache.Filled && p.key.Kind == cache.Original {
-			asked = max(asked, how)
-		}
 	}
 
 	age, lifetime := shortest.Age(now), shortest.Freshness.Lifetime
@@ -232,6 +233,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	body := oneLine(e.text) + "\n"
 	header.Set("Content-Length", strconv.Itoa(len(body))) // of a HEAD too
+	h.stats.answered(outcomeOf(e.status), int64(len(body)))
 	w.WriteHeader(e.status)
 	if r.Method != http.MethodHead {
 		io.WriteString(w, body)

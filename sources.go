@@ -71,6 +71,10 @@ func (h *Handler) addSource(name string, s Source) error {
 	if err != nil {
 		return fmt.Errorf("imagecdn: Sources[%q]: %w", name, err)
 	}
+	local := s.Dir != "" || s.FS != nil
+	if !local {
+		next = countedOrigin{next, &h.stats}
+	}
 	var changed func(image string)
 	if !h.opts.IgnoreChanges {
 		changed = func(image string) { h.changes.note(name, image) }
@@ -88,7 +92,7 @@ func (h *Handler) addSource(name string, s Source) error {
 			Classify: h.classify,
 		}),
 		closer: closer,
-		local:  s.Dir != "" || s.FS != nil,
+		local:  local,
 	}
 	return nil
 }
@@ -132,6 +136,8 @@ func (h *Handler) closeSources() {
 
 // inspect says what an original is, by its bytes alone. What is no picture, or one that nothing could be made of, is not kept at all.
 func (h *Handler) inspect(body []byte) (contentType string, status int, reason string) {
+	h.stats.origin.bodies.Add(1)
+	h.stats.origin.bytes.Add(int64(len(body)))
 	info, err := h.renderer.Check(body)
 	if errors.Is(err, resize.ErrUnsupported) {
 		is, wrong := svgclean.Sniff(body)
