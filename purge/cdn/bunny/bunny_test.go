@@ -280,6 +280,21 @@ func TestNew(t *testing.T) {
 	}
 }
 
+func TestAnotherAPI(t *testing.T) {
+	var got string
+	c, err := bunny.New(zone, key, &bunny.Options{API: "http://127.0.0.1:9/base/", Client: &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		got = r.URL.String()
+		return nil, errors.New("no network")
+	})}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Purge(t.Context(), cdn.Batch{Kind: cdn.All})
+	if want := "http://127.0.0.1:9/base/pullzone/" + zone + "/purgeCache"; got != want {
+		t.Errorf("asked %q, want %q", got, want)
+	}
+}
+
 // TestPlantedMistakes holds the stand-in to its word: each of these requests but the last has one thing wrong.
 func TestPlantedMistakes(t *testing.T) {
 	const (
