@@ -3,7 +3,7 @@
 //	b, err := bunny.New("1234567", key, nil)
 //
 // The first argument is the pull zone's ID, a number that the dashboard has in the zone's address; the key is the account's API key, and goes in the
-// header AccessKey. It may do everything in the account: bunny.net has no narrower one.
+// header AccessKey.
 //
 // # What it can do
 //
@@ -15,9 +15,9 @@
 // For URLs and prefixes bunny.net answers when the purge is done ([cdn.Receipt].Complete), for the others when it is taken, and it has nothing to
 // ask afterwards.
 //
-// The limits (docs.bunny.net/cdn/purge-cache, July 2026) are per account and kind: of URLs 120 at once and 5 a second, of prefixes 20 at once and one in
-// two seconds. What tags and zones count as is not said; here they count as prefixes do. The header CDN-Tag holds tags between commas, and no more than
-// 1,024 bytes.
+// The limits (docs.bunny.net/cdn/purge-cache) are per account and kind: of URLs 120 at once and 5 a second, of prefixes 20 at once and one in
+// two seconds. What tags and zones count as is not said; here they count as prefixes do. The header CDN-Tag has no more than
+// 1,024 bytes, which are some 36 tags of the handler's. That commas are between tags is what its users do; the documentation shows one tag.
 //
 // # What it cannot
 //

@@ -15,15 +15,15 @@
 // Keys and URLs may be purged softly (Fastly-Soft-Purge): copies become stale, and are served while the service's
 // stale-while-revalidate and stale-if-error say so.
 //
-// The limits (fastly.com/documentation, Purging and API; July 2026): 100,000 keys and URLs in an hour, counted over all services of a
-// customer; a purge of everything counts against the API's 1,000 requests in an hour instead. A key has 1 to 1,024 bytes of ASCII without
+// The limits (fastly.com/documentation, Purging; docs.fastly.com/api, Rate limiting): 100,000 keys and URLs in an hour, counted over all services of a
+// customer; a purge of everything counts against the 1,000 requests in an hour of the API instead. A key has 1 to 1,024 bytes of ASCII without
 // spaces; the header Surrogate-Key has keys between spaces, of which Fastly reads 16 KB and drops the rest.
 //
 // # What it cannot
 //
 //   - A purge of everything cannot be soft ([cdn.Form].Hard). A key that every answer carries can.
 //   - There are no prefixes.
-//   - There is nothing to ask whether a purge is complete. Fastly says that it takes about 150 milliseconds.
+//   - There is nothing to ask whether a purge is complete. Fastly gives 150 milliseconds for what it takes on average.
 package fastly
 
 import (
@@ -126,7 +126,7 @@ func (c *CDN) purge(ctx context.Context, b cdn.Batch) (cdn.Receipt, error) {
 	}
 }
 
-// after is what Fastly says of how long a purge takes (fastly.com/documentation, Purging).
+// after is what Fastly gives for how long a purge takes, on average.
 const after = 150 * time.Millisecond
 
 // keys purges keys, and counts as failed those that the answer has no ID for.

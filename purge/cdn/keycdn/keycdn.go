@@ -13,9 +13,10 @@
 // KeyCDN says that a purge takes a few seconds. The header Cache-Tag holds tags between single spaces: Cloudflare's header of the same name has commas, so
 // that one response cannot serve both. KeyCDN passes it on to visitors.
 //
-// The limits (keycdn.com/api, July 2026) are 60 requests, which are those of a minute, and bodies of 64 KB. The purge of tags is in
-// KeyCDN's dashboard, guide and clients, but not in the API's reference, and of its list of tags KeyCDN's support said in 2017 that it has no more than
-// 128 bytes (drupal.org/node/2878035): Options.TagBytes says otherwise where that is known to be over.
+// The limits (keycdn.com/api): bodies of 64 KB, and as many requests as the header X-Rate-Limit-Limit has, which was 20 in a minute until KeyCDN raised it
+// in 2019, and since is seen to be 60; here it is taken for 60 in a minute. The purge of tags is in KeyCDN's dashboard, guide and clients, but not in
+// the API's reference, and of its list of tags KeyCDN's support said in 2017 that it has no more than 128 bytes (drupal.org/node/2878035):
+// Options.TagBytes says otherwise where that is known to be over.
 //
 // # What it cannot
 //
