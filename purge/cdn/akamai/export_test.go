@@ -1,0 +1,4 @@
+package akamai
+
+// Sign is sign, for requests with mistakes.
+var Sign = sign
