@@ -161,6 +161,7 @@ func (c *CDN) Features() cdn.Features {
 			cdn.Prefix: {MaxItems: 1, MaxOpen: 14, Rates: []cdn.Rate{calls, wildcards}},
 			cdn.All:    {MaxOpen: 1, Rates: []cdn.Rate{calls, wildcards}}, // is a wildcard, too: the fifteenth
 		},
+		Polls:    []cdn.Rate{{Name: "polls", Burst: 5, PerSecond: 0.5}},
 		Confirms: 30 * time.Minute,
 	}
 	if c.tagHeader != "" {
