@@ -57,10 +57,14 @@ var importPolicy = map[string]struct {
 			"golang.org/x/image",             // rasterizes outlines
 		},
 	},
-	"resize/tiff":          {own: []string{"resize"}, modules: []string{"golang.org/x/image"}},
-	"purge":                {},
-	"purge/boltlog":        {own: []string{"purge"}, modules: []string{"go.etcd.io/bbolt"}},  // jobs in a file
-	"purge/cdn":            {own: []string{"purge"}, modules: []string{"golang.org/x/time"}}, // rate
+	"resize/tiff":   {own: []string{"resize"}, modules: []string{"golang.org/x/image"}},
+	"purge":         {},
+	"purge/boltlog": {own: []string{"purge"}, modules: []string{"go.etcd.io/bbolt"}},  // jobs in a file
+	"purge/cdn":     {own: []string{"purge"}, modules: []string{"golang.org/x/time"}}, // rate
+	"purge/cdn/cdnfile": {own: []string{ // all that a file may name
+		"purge/cdn", "purge/cdn/akamai", "purge/cdn/bunny", "purge/cdn/cloudflare", "purge/cdn/cloudfront", "purge/cdn/cloudimage",
+		"purge/cdn/fastly", "purge/cdn/imgix", "purge/cdn/keycdn", "purge/cdn/leaseweb", "purge/cdn/varnish",
+	}},
 	"purge/cdn/cdntest":    {},
 	"purge/cdn/akamai":     {own: []string{"purge/cdn"}},
 	"purge/cdn/bunny":      {own: []string{"purge/cdn"}},
@@ -92,7 +96,7 @@ var importPolicy = map[string]struct {
 	},
 	"cmd/imagecdn": {
 		own: []string{
-			"", "cache", "internal/samples", "middleware", "origin", "purge", "purge/boltlog",
+			"", "cache", "internal/samples", "middleware", "origin", "purge", "purge/boltlog", "purge/cdn", "purge/cdn/cdnfile",
 			"resize", "resize/avif", "resize/faces", "resize/heic", "resize/text", "resize/tiff",
 		},
 		modules: []string{

@@ -31,6 +31,8 @@ import (
 	"github.com/imagecdn/imagecdn/origin"
 	"github.com/imagecdn/imagecdn/purge"
 	"github.com/imagecdn/imagecdn/purge/boltlog"
+	"github.com/imagecdn/imagecdn/purge/cdn"
+	"github.com/imagecdn/imagecdn/purge/cdn/cdnfile"
 )
 
 // sourceFlags collects -source NAME=DIR_OR_URL.
@@ -107,6 +109,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 	queue := f.Int("queue", 1000, "how many `requests` may wait for a picture to be made; more are answered 429")
 	var rates rateFlags
 	rates.define(f)
+	cdns := f.String("cdns", "", "JSON `file` of the CDNs in front, which purges go through to; see docs/cdns.md")
 	access := f.Bool("access-log", false, "log every request")
 	if err := parse(f, args); err != nil {
 		return err
@@ -135,6 +138,11 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 	}
 	if err := guard.read(); err != nil {
 		return err
+	}
+	if *cdns != "" {
+		if opts.CDNs, err = cdnfile.Open(*cdns, &cdn.Options{Logger: log}); err != nil {
+			return usageError("-cdns: " + err.Error())
+		}
 	}
 	if memory < 0 {
 		return usageError("-memory takes a size")
