@@ -29,6 +29,11 @@ type AdminOptions struct {
 	// Authorize decides instead of Keys, where it is set: an error refuses the request. It is for programs
 	// that know their users by other means.
 	Authorize func(*http.Request) error
+
+	// Bases are where clients find the images: "https://img.example.com", or "https://www.example.com/img" with a handler that is mounted
+	// below a path. It is for the APIs that take absolute URLs: what follows a base is what the Dialect reads, and URLs below none are
+	// not of here. Schemes are not compared. Zero means that the host of a URL means nothing, and all of its path is read.
+	Bases []string
 }
 
 // maxAPIBody bounds the body of an API request: a thousand paths of 500 bytes fit in twice.
@@ -50,15 +55,15 @@ const maxAPIBody = 1 << 20
 //	GET  /api/v1/purges/events      the states of all jobs as Server-Sent Events, after Last-Event-ID if given
 //	GET  /healthz, /readyz          200 while the process lives, and while it serves; without a key
 //
+// and, for clients that were written for others, as docs/compatible-apis.md has it:
+//
+//	POST /invalidate                as Cloudimage's Invalidation API, and GET /invalidate/{uuid}
+//	POST /api/v1/purge              as imgix's Purge API
+//	POST /invalidation              as draft-nottingham-http-invalidation
+//
 // Refusals are {"error":{"code","message","path"}}, with the codes of [purge.ErrorCode].
 func (h *Handler) Admin(o *AdminOptions) http.Handler {
-	if o == nil {
-		o = new(AdminOptions)
-	}
-	a := &admin{h: h, authorize: o.Authorize}
-	if a.authorize == nil {
-		a.authorize = bearer(o.Keys)
-	}
+	a := newAdmin(h, o)
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /api/v1/purges", a.guarded(a.submit))
 	mux.HandleFunc("GET /api/v1/purges", a.guarded(a.list))
@@ -66,6 +71,7 @@ func (h *Handler) Admin(o *AdminOptions) http.Handler {
 	mux.HandleFunc("POST /api/v1/purges/{id}/retry", a.guarded(a.retry))
 	mux.HandleFunc("POST /api/v1/purges/{id}/cancel", a.guarded(a.cancel))
 	mux.HandleFunc("GET /api/v1/purges/events", a.guarded(a.events))
+	a.compatible(mux)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", a.ready)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -86,6 +92,20 @@ type admin struct {
 	h         *Handler
 	authorize func(*http.Request) error
 	streams   atomic.Int32 // of events, open
+	bases     []base
+	waiting   atomic.Int32 // for the end of invalidations
+	recent    duplicates
+}
+
+func newAdmin(h *Handler, o *AdminOptions) *admin {
+	if o == nil {
+		o = new(AdminOptions)
+	}
+	a := &admin{h: h, authorize: o.Authorize, bases: h.parseBases(o.Bases)}
+	if a.authorize == nil {
+		a.authorize = bearer(o.Keys)
+	}
+	return a
 }
 
 var (
@@ -293,9 +313,22 @@ var statusOfCode = map[string]int{
 }
 
 func (a *admin) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	code := purge.ErrorCode(err)
+	status, code, text := a.explain(w, err)
+	path := ""
+	if p, ok := errors.AsType[*purge.PathError](err); ok {
+		path = p.Path
+	}
+	writeAPIError(w, status, code, text, path)
+}
+
+// explain is what is answered to a purge that could not be made. It sets Retry-After.
+func (a *admin) explain(w http.ResponseWriter, err error) (status int, code, text string) {
+	if p, ok := errors.AsType[*ParamError](err); ok {
+		return paramStatus(p), "invalid_path", p.Error()
+	}
+	code = purge.ErrorCode(err)
 	status, known := statusOfCode[code]
-	text := err.Error()
+	text = err.Error()
 	if !known {
 		a.h.log.Error("a purge could not be made", "error", err)
 		status, text = http.StatusInternalServerError, "the server failed; nothing was promised"
@@ -307,11 +340,7 @@ func (a *admin) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		}
 		w.Header().Set("Retry-After", strconv.FormatFloat(math.Ceil(after.Seconds()), 'f', 0, 64))
 	}
-	path := ""
-	if p, ok := errors.AsType[*purge.PathError](err); ok {
-		path = p.Path
-	}
-	writeAPIError(w, status, code, text, path)
+	return status, code, text
 }
 
 func writeAPIError(w http.ResponseWriter, status int, code, message, path string) {
@@ -327,7 +356,11 @@ func writeAPIError(w http.ResponseWriter, status int, code, message, path string
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {
-	w.Header().Set("Content-Type", "application/json")
+	writeJSONAs(w, "application/json", status, v)
+}
+
+func writeJSONAs(w http.ResponseWriter, contentType string, status int, v any) {
+	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)

@@ -2,8 +2,11 @@ package imagecdn
 
 import (
 	"context"
+	"strconv"
+	"time"
 
 	"github.com/imagecdn/imagecdn/cache"
+	"github.com/imagecdn/imagecdn/purge"
 )
 
 // Renders is how many renders of h have ended.
@@ -86,4 +89,19 @@ func WithLadder(d Dialect, l Ladder) Dialect {
 		panic(err)
 	}
 	return d
+}
+
+// Purges is h's invalidation service.
+func Purges(h *Handler) *purge.Service { return h.purges }
+
+// CloudimageStatus is a state in the words of Cloudimage's API.
+func CloudimageStatus(s purge.State) string { return cloudimageStates[s] }
+
+// FillDuplicates has n images purged at once, and returns how many are remembered.
+func FillDuplicates(n int) int {
+	var d duplicates
+	for i := range n {
+		d.again(strconv.Itoa(i), time.Unix(int64(i%100), 0))
+	}
+	return len(d.at)
 }
