@@ -259,6 +259,8 @@ func (b *behind) make(f *follower) {
 	th, _, err := h.makeOnce(b.ctx, f.picture)
 	switch {
 	case b.ctx.Err() != nil, err == errInputsChanged, errors.Is(err, cache.ErrNoRoom): // who asks for it again has it tried again
+	case errors.Is(err, resize.ErrTooLarge): // as it will be
+		b.decide(f.instead, time.Time{})
 	case err != nil:
 		h.log.Warn("a picture could not be made behind a stand-in", "path", "/"+f.key.Source+f.key.Image, "format", f.plan.Format, "error", err)
 		b.postpone(f)

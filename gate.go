@@ -72,6 +72,14 @@ func defaultRenderMemory() int64 {
 	return 256 << 20
 }
 
+// defaultMaxRenderMemory is what one picture may take where pictures together may take memory.
+func defaultMaxRenderMemory(memory int64) int64 {
+	if memory > math.MaxInt64/8 {
+		return -1
+	}
+	return min(4*memory, debug.SetMemoryLimit(-1))
+}
+
 // join counts a request in, unless too many wait already and none of them makes way. Its work is done with the context that is
 // returned, until part is called.
 func (g *gate) join(ctx context.Context) (_ context.Context, part func(), err error) {

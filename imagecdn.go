@@ -108,9 +108,14 @@ type Options struct {
 
 	// RenderMemory bounds the memory that making pictures takes, in bytes: of originals, from when their bytes arrive; of
 	// pictures by estimates from headers, before anything is decoded; and of the decoded originals that are kept.
-	// Pictures beyond that wait; one that takes more by itself is made alone. Zero means half of the runtime's memory
+	// Pictures beyond that wait; one that takes more by itself is made alone, up to MaxRenderMemory. Zero means half of the runtime's memory
 	// limit (GOMEMLIMIT) where there is one, else 256 MiB. Negative means no limit.
 	RenderMemory int64
+
+	// MaxRenderMemory is the most memory that one picture may take, in bytes, by its estimate; what would take more is answered 413, before anything is
+	// decoded. Zero means four times RenderMemory, but no more than the runtime's memory limit where there is one, and no limit where RenderMemory
+	// has none. Negative means no limit: then MaxPixels alone bounds what a picture takes.
+	MaxRenderMemory int64
 
 	// RenderTimeout bounds the time that one picture takes to make, from when it is its turn; what takes longer is answered 422, and so
 	// are, for the negative lifetime, all pictures of an original whose decoding takes that long. Zero means a minute. Negative
@@ -265,6 +270,7 @@ func New(sources Sources, o *Options) (*Handler, error) {
 	h.gate.waited = h.stats.latency.wait.observe
 	h.renderer = resize.Renderer{
 		MaxPixels: h.opts.MaxPixels, MaxEnlarge: h.opts.MaxEnlarge, MaxTime: h.opts.RenderTimeout,
+		MaxMemory: cmp.Or(h.opts.MaxRenderMemory, defaultMaxRenderMemory(memory)),
 		Pyramids: h.decoded, Admit: h.gate.admit, Faces: h.opts.Faces, Text: h.opts.Text,
 	}
 	if h.store = h.opts.Cache; h.store == nil {

@@ -211,13 +211,13 @@ func (p Plan) effectBytes(pixels int64) int64 {
 	if !p.effects() {
 		return 0
 	}
-	bytes := 12 * pixels
-	if a.NoiseReduction != 0 || a.NoiseThreshold != 0 {
-		bytes += 8 * pixels
-	}
-	for _, asked := range []bool{a.Sharpen != 0, a.Unsharp != 0, s.Blur != 0} {
-		if asked {
-			bytes += 8 * pixels
+	bytes := 4 * pixels // a picture of its own
+	for _, e := range []struct {
+		asked bool
+		bytes int64
+	}{{a.NoiseReduction != 0 || a.NoiseThreshold != 0, 4}, {a.Sharpen != 0, 3}, {a.Unsharp != 0, 3}, {s.Blur != 0, 6}} {
+		if e.asked {
+			bytes += e.bytes * pixels
 		}
 	}
 	return bytes

@@ -23,6 +23,7 @@ func init() {
 		Decode: func(ctx context.Context, data []byte, _ DecodeOptions) (image.Image, error) {
 			return bmp.Decode(&reader{ctx, data})
 		},
+		PixelBytes: 5, // an index, and its colour
 	})
 }
 

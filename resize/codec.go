@@ -63,6 +63,13 @@ type Codec struct {
 	// PixelBytes is the memory that Decode takes for a pixel at most, of those that are in use at a time. Zero means 12.
 	PixelBytes int
 
+	// PixelBytesOf is PixelBytes where pictures of a format differ: of data, for which Probe gave info. Nil means PixelBytes.
+	PixelBytesOf func(data []byte, info Info) int
+
+	// EncodeBytes is the memory that Encode takes for a pixel at most, of that which is in use at a time: with its copies of the picture, and the file.
+	// Zero means 10.
+	EncodeBytes int
+
 	// Alpha says that Encode keeps transparency.
 	Alpha bool
 

@@ -31,7 +31,7 @@ func init() {
 		Frames:     framesOfGIF,
 		Animate:    animateGIF,
 		MaxSide:    65535,
-		PixelBytes: 8,
+		PixelBytes: 6, // an index, and its colour
 		Alpha:      true,
 	})
 }

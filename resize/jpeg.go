@@ -36,6 +36,8 @@ func init() {
 		Profile:  profileJPEG,
 		Profiles: true,
 		MaxSide:  65535,
+
+		EncodeBytes: 6,
 	})
 }
 

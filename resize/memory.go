@@ -1,6 +1,7 @@
 package resize
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"math/bits"
@@ -98,9 +99,10 @@ func (r *Renderer) pixelBytes(in *input, n need) int64 {
 			return int64(n.region.Dx()+2)*int64(n.region.Dy()+2)*2 + int64(in.info.Width)*40
 		}
 	}
-	per := codecFor(in.info.Format).PixelBytes // or of a frame, which is no larger
-	if per == 0 {
-		per = 12
+	codec := codecFor(in.info.Format)
+	per := cmp.Or(codec.PixelBytes, 12) // or of a frame, which is no larger
+	if codec.PixelBytesOf != nil {
+		per = codec.PixelBytesOf(in.Bytes, in.info)
 	}
 	return int64(in.info.Width) * int64(in.info.Height) * int64(per)
 }
@@ -130,10 +132,28 @@ func (j *job) renderBytes() int64 {
 	case j.frames != nil:
 		bytes += j.framesBytes()
 	}
-	if j.bare() {
-		return bytes + 16*frame
+	if f := j.plan.Fill; f != nil && f.Blur != 0 && j.layout.pads() {
+		bytes += 14 * frame
 	}
-	return bytes + 32*frame // a picture for each step of the plan
+	if j.plan.Pivot {
+		bytes += 8 * frame
+	}
+	bytes += j.encodeBytes() * frame
+	if j.bare() {
+		return bytes + 6*frame
+	}
+	return bytes + 14*frame // a picture for each step of the plan
+}
+
+// encodeBytes is what encoding takes for a pixel, the file included.
+func (j *job) encodeBytes() int64 {
+	switch per := int64(j.to.EncodeBytes); {
+	case j.to.Format == WebP && j.plan.Encoding.Lossless:
+		return 40
+	case per > 0:
+		return per
+	}
+	return 10
 }
 
 // lookBytes is what it takes to look at the original before the layout is known.

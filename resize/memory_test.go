@@ -2,6 +2,8 @@ package resize
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"image"
 	"image/color"
 	"runtime"
@@ -116,5 +118,65 @@ func TestAsksForWhatTrimMakesLarger(t *testing.T) {
 	asked = nil
 	if _, err := r.Render(t.Context(), Plan{Width: 20, Height: 20, Fit: Cover, Trim: &Trim{By: TrimColor}}, m); err != nil || len(asked) != 1 {
 		t.Errorf("of one size whatever is cut: asked for %v, %v", asked, err)
+	}
+}
+
+// TestMaxMemory: a render whose estimate is above what one may take is refused before anything is decoded, with a line that says what it would take; one
+// that has as much is made.
+func TestMaxMemory(t *testing.T) {
+	deep := image.NewNRGBA64(image.Rect(0, 0, 2000, 1000))
+	for i := range deep.Pix {
+		deep.Pix[i] = uint8(i * i >> 7)
+	}
+	photo := sample(t, "retina.jpg")
+	for _, tt := range []struct {
+		name string
+		data []byte
+		plan Plan
+	}{
+		{"16 bits a channel", encodePixels(t, deep), Plan{Width: 100}},
+		{"a blur of all of it", photo, Plan{Format: JPEG, Stylize: Stylize{Blur: 400}}},
+		{"a large result", sample(t, "rocket.jpg"), Plan{Width: 4000, Format: PNG}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			asked := int64(0)
+			r := Renderer{Admit: func(_ context.Context, bytes int64, _ bool) (func(), error) {
+				asked = bytes
+				return func() {}, nil
+			}}
+			if _, err := r.Render(t.Context(), tt.plan, tt.data); err != nil {
+				t.Fatal(err)
+			}
+			most := asked
+			for _, shared := range []*Pyramids{nil, NewPyramids(nil)} {
+				r.Pyramids, r.MaxMemory, asked = shared, most-1, 0
+				inputs := []Input{{ID: "original", Bytes: tt.data}}
+				_, err := r.RenderInputs(t.Context(), tt.plan, inputs)
+				want := fmt.Sprintf("image too large: making the picture would take about %d MiB of memory, of at most %d MiB", most>>20+1, (most-1)>>20)
+				if !errors.Is(err, ErrTooLarge) || err.Error() != want || asked != 0 || shared != nil && shared.Decodes() != 0 {
+					t.Errorf("with a byte too few: %v, want %s, and %d were asked for", err, want, asked)
+				}
+				r.MaxMemory = most
+				if _, err := r.RenderInputs(t.Context(), tt.plan, inputs); err != nil {
+					t.Errorf("with as much as it takes: %v", err)
+				}
+			}
+		})
+	}
+}
+
+// TestMaxMemoryOfWhatTrimMakesLarger: what turns out to be larger after it was trimmed is refused then.
+func TestMaxMemoryOfWhatTrimMakesLarger(t *testing.T) {
+	m := encodePixels(t, framed(400, 400, color.NRGBA{10, 20, 30, 255}, 180, 0, 180, 0)) // 40 by 400 are left
+	held := 0
+	r := Renderer{MaxMemory: 16 << 20, Admit: func(_ context.Context, bytes int64, _ bool) (func(), error) {
+		held++
+		return func() { held-- }, nil
+	}}
+	if _, err := r.Render(t.Context(), Plan{Width: 400, Trim: &Trim{By: TrimColor}}, m); !errors.Is(err, ErrTooLarge) || held != 0 {
+		t.Errorf("%v, and %d are held", err, held)
+	}
+	if _, err := r.Render(t.Context(), Plan{Width: 400}, m); err != nil {
+		t.Error(err)
 	}
 }

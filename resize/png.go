@@ -28,7 +28,27 @@ func init() {
 		Alpha:    true,
 		Profile:  profilePNG,
 		Profiles: true,
+
+		PixelBytesOf: pixelBytesOfPNG,
 	})
+}
+
+// pixelBytesOfPNG is what a pixel takes as package pngdec gives it, in memory of an arena, of which a fifth may be left over, and as standard does
+// where that differs: sixteen bits become eight, and an index a colour.
+func pixelBytesOfPNG(data []byte, info Info) int {
+	const depth, kind, gray, indexed = 24, 25, 0, 3 // where IHDR has them, and kinds
+	deep := data[depth] == 16
+	switch {
+	case data[kind] == indexed:
+		return 2 + 4
+	case data[kind] == gray && !info.Alpha && deep:
+		return 3 + 1
+	case data[kind] == gray && !info.Alpha:
+		return 2
+	case deep:
+		return 10 + 4
+	}
+	return 5
 }
 
 // sizeOfPNG reads IHDR.

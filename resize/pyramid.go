@@ -171,7 +171,8 @@ type decoding struct {
 var errLarger = errors.New("resize: a larger decoding is wanted")
 
 // get gives an original's pixels that serve for n, pinned, decoding them unless somebody has. leave is leave to work,
-// where the decoding had it and nobody else took it; else nil. extra is how many bytes the render takes beside.
+// where the decoding had it and nobody else took it; else nil. extra is how many bytes the render takes beside. A nil pyramid without an error
+// says that what serves for this render and for those that it would share with takes more than one may: it decodes for itself.
 func (p *Pyramids) get(ctx context.Context, r *Renderer, in *input, n need, extra int64) (_ *pyramid, leave func(), err error) {
 	whole := in.bounds()
 	if in.info.Format != JPEG { // others are decoded as they are
@@ -191,13 +192,17 @@ func (p *Pyramids) get(ctx context.Context, r *Renderer, in *input, n need, extr
 		if n.denom < h.has.denom {
 			next.denom = max(n.denom/2, 1)
 		}
-		if r.pixelBytes(in, next) <= p.most/2 {
+		if r.pixelBytes(in, next) <= p.most/2 && r.mayDecode(in, next, extra) {
 			n = next
 		}
-	} else if part := n.region.Size(); 2*part.X*part.Y >= whole.Dx()*whole.Dy() {
+	} else if part := n.region.Size(); 2*part.X*part.Y >= whole.Dx()*whole.Dy() && r.mayDecode(in, need{n.denom, whole}, extra) {
 		n.region = whole
 	}
 	d := p.running[in.ID]
+	if d != nil && !r.mayDecode(in, d.need.with(n), max(extra, d.extra)) {
+		p.mu.Unlock()
+		return nil, nil, nil
+	}
 	if d == nil {
 		d = &decoding{input: in, r: r, extra: extra, need: n, done: make(chan struct{})}
 		var work context.Context
@@ -207,7 +212,7 @@ func (p *Pyramids) get(ctx context.Context, r *Renderer, in *input, n need, extr
 	}
 	d.waiters++
 	if d.need = d.need.with(n); d.again != nil && !d.begun.covers(d.need) {
-		d.need.region = whole // so that no part, of many to come, ends the next attempt
+		d.widen() // so that no part, of many to come, ends the next attempt
 		d.again()
 	}
 	p.mu.Unlock()
@@ -257,7 +262,7 @@ func (p *Pyramids) run(ctx context.Context, d *decoding) {
 			d.begun, d.again = n, func() { cancel(errLarger) }
 			p.decodes++
 		} else {
-			d.need.region = d.input.bounds()
+			d.widen()
 		}
 		p.mu.Unlock()
 		if larger {
@@ -284,6 +289,18 @@ func (p *Pyramids) run(ctx context.Context, d *decoding) {
 		p.finish(d, h, leave, err)
 		return
 	}
+}
+
+// widen has all of the original decoded, unless that takes more than a render may. The caller holds Pyramids.mu.
+func (d *decoding) widen() {
+	if all := (need{d.need.denom, d.input.bounds()}); d.r.mayDecode(d.input, all, d.extra) {
+		d.need = all
+	}
+}
+
+// mayDecode reports whether a render that takes extra bytes beside may decode in for n.
+func (r *Renderer) mayDecode(in *input, n need, extra int64) bool {
+	return r.MaxMemory <= 0 || r.decodeBytes(in, n)+extra <= r.MaxMemory
 }
 
 // decode decodes d's input for n.

@@ -446,3 +446,48 @@ func TestPyramidsAtRandom(t *testing.T) {
 		t.Errorf("%d bytes and %d slots are held, want none", n, len(slots))
 	}
 }
+
+// A render that could share a decoding, but only one that takes more than a render may, decodes for itself.
+func TestSharingStaysWithinMaxMemory(t *testing.T) {
+	data := sample(t, "retina.jpg")
+	whole, part := Plan{Width: 200, Format: JPEG}, Plan{Width: 300, Format: JPEG, Rect: &Rect{X: 300, Y: 300, W: 300, H: 300}}
+	asked := make(map[int64]int)
+	var mu sync.Mutex
+	begun, release := make(chan struct{}, 9), make(chan struct{})
+	r := &Renderer{Pyramids: NewPyramids(nil), Admit: func(_ context.Context, bytes int64, _ bool) (func(), error) {
+		mu.Lock()
+		asked[bytes]++
+		mu.Unlock()
+		begun <- struct{}{}
+		<-release
+		return func() {}, nil
+	}}
+	defer r.Pyramids.Close()
+	estimate := func(p Plan) int64 {
+		j, err := r.prepare(p, []Input{{Bytes: data}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return j.renderBytes() + r.decodeBytes(&j.inputs[0], j.needOf(0))
+	}
+	r.MaxMemory = max(estimate(whole), estimate(part)) // and not enough for all of it at the part's scale
+	var group sync.WaitGroup
+	for _, p := range []Plan{whole, part} {
+		group.Go(func() {
+			if _, err := r.RenderInputs(t.Context(), p, []Input{{ID: "retina", Bytes: data}}); err != nil {
+				t.Error(err)
+			}
+		})
+		<-begun // so that the second comes while the first decodes
+	}
+	close(release)
+	group.Wait()
+	for bytes := range asked {
+		if bytes > r.MaxMemory {
+			t.Errorf("%d bytes were asked for, of at most %d", bytes, r.MaxMemory)
+		}
+	}
+	if asked[estimate(whole)] != 1 || asked[estimate(part)] != 1 || r.Pyramids.Decodes() != 1 {
+		t.Errorf("asked for %v, and %d decodings were shared; want one of %d, and one of %d apart", asked, r.Pyramids.Decodes(), estimate(whole), estimate(part))
+	}
+}

@@ -89,6 +89,11 @@ type Renderer struct {
 	// end only, such as encoding AVIF. Zero means a minute. Negative means no limit.
 	MaxTime time.Duration
 
+	// MaxMemory is the most memory that a render may take, in bytes, decoding included, by the estimate that Admit is asked with; what
+	// would take more is ErrTooLarge before anything is decoded. What Plan.Trim cuts or a face is looked for in may turn out to make a larger picture than
+	// the headers let expect, and is refused then. Zero means no limit.
+	MaxMemory int64
+
 	// Pyramids shares the decoding of inputs that have an ID. Renderers that use the same ones have the same limits.
 	// Nil means that each render decodes for itself.
 	Pyramids *Pyramids

@@ -83,9 +83,28 @@ func newInput(in Input, info Info) (input, error) {
 
 func (in *input) bounds() image.Rectangle { return image.Rect(0, 0, in.info.Width, in.info.Height) }
 
+// fitsMemory checks what j takes beside decoding, and that. It counts decodings that others may have done already, so that whether a
+// picture can be made does not depend on who has asked for what.
+func (j *job) fitsMemory(bytes int64) error {
+	if j.MaxMemory <= 0 {
+		return nil
+	}
+	for i := range j.inputs {
+		bytes += j.decodeBytes(&j.inputs[i], j.needOf(i))
+	}
+	if bytes > j.MaxMemory {
+		return fmt.Errorf("%w: making the picture would take about %d MiB of memory, of at most %d MiB", ErrTooLarge, bytes>>20+1, j.MaxMemory>>20)
+	}
+	return nil
+}
+
 // take gets leave to work, and then the pixels of the inputs.
 func (j *job) take(ctx context.Context) error {
 	begun, asked := false, j.renderBytes()
+	if err := j.fitsMemory(asked); err != nil {
+		return err
+	}
+	unshared := false
 	for i := len(j.inputs) - 1; i >= 0; i-- {
 		in := &j.inputs[i]
 		if j.Pyramids == nil || in.ID == "" || i == 0 && j.frames != nil {
@@ -97,7 +116,11 @@ func (j *job) take(ctx context.Context) error {
 		if in.pyramid, j.leave, err = j.Pyramids.get(ctx, j.Renderer, in, j.needOf(i), j.renderBytes()); err != nil {
 			return j.inputError(i, err)
 		}
-		begun = true
+		shared := in.pyramid != nil
+		begun, unshared = begun || shared, unshared || !shared
+	}
+	if unshared { // which is not part of the leave that came with another's decoding
+		j.giveBack()
 	}
 	if j.leave == nil {
 		bytes := j.renderBytes()
@@ -142,6 +165,9 @@ func (j *job) takeMore(ctx context.Context, asked int64) (err error) {
 	bytes := j.renderBytes()
 	if bytes <= asked {
 		return nil
+	}
+	if err := j.fitsMemory(bytes); err != nil {
+		return err
 	}
 	// Leave for all of it, after that for a part is given back: two that wait for each other's rest would wait for ever.
 	for i := range j.inputs {

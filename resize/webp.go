@@ -33,6 +33,8 @@ func init() {
 		Profiles: true,
 		MaxSide:  16383,
 		Alpha:    true,
+
+		PixelBytesOf: pixelBytesOfWebP,
 	})
 }
 
@@ -206,4 +208,13 @@ func packed(m *image.NRGBA) *image.NRGBA {
 		return m
 	}
 	return owned(m)
+}
+
+// pixelBytesOfWebP tells what is coded without loss, whose decoder works in the picture itself, from a lossy picture with alpha, of which there are planes and a
+// copy.
+func pixelBytesOfWebP(data []byte, info Info) int {
+	if l, err := lossyOfWebP(data); err == nil && l.frame == nil && info.Frames == 1 {
+		return 6
+	}
+	return 12
 }

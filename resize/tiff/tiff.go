@@ -30,8 +30,19 @@ func init() {
 		Match:       match,
 		Probe:       probe,
 		Decode:      decode,
-		PixelBytes:  24, // a strip can be all of the picture, of up to eight bytes a pixel, with what it is unpacked from
+
+		PixelBytesOf: pixelBytes,
 	})
+}
+
+// pixelBytes is for pictures that are one strip, which is in memory twice while it is unpacked.
+func pixelBytes(data []byte, _ resize.Info) int {
+	c, err := tiff.DecodeConfig(file{context.Background(), data})
+	switch {
+	case err != nil, c.ColorModel == color.NRGBA64Model, c.ColorModel == color.RGBA64Model, c.ColorModel == color.Gray16Model:
+		return 32
+	}
+	return 16
 }
 
 // order gives the order of bytes that data announces; nil if it is no TIFF.
