@@ -7,6 +7,7 @@ import (
 
 	"github.com/imagecdn/imagecdn/cache"
 	"github.com/imagecdn/imagecdn/internal/svgclean"
+	"github.com/imagecdn/imagecdn/resize"
 )
 
 // drawingType is the media type of SVG. An original has it if its bytes are SVG, whatever its origin says.
@@ -51,8 +52,12 @@ func (p Params) passes() bool {
 }
 
 // cleanDrawing returns what may be served of SVG.
-func cleanDrawing(ctx context.Context, admit func(context.Context, int64, bool) (func(), error), body []byte) ([]byte, error) {
-	leave, err := admit(ctx, svgclean.Memory(len(body)), false)
+func cleanDrawing(ctx context.Context, r *resize.Renderer, body []byte) ([]byte, error) {
+	bytes := svgclean.Memory(len(body))
+	if r.MaxMemory > 0 && bytes > r.MaxMemory {
+		return nil, fmt.Errorf("%w: %d MiB of memory, of at most %d MiB", svgclean.ErrTooLarge, bytes>>20, r.MaxMemory>>20)
+	}
+	leave, err := r.Admit(ctx, bytes, false)
 	if err != nil {
 		return nil, err
 	}

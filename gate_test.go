@@ -3,6 +3,8 @@ package imagecdn
 import (
 	"context"
 	"errors"
+	"math"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -45,6 +47,21 @@ func (w *worker) works() bool {
 func (w *worker) end() {
 	w.leave()
 	synctest.Wait()
+}
+
+func TestDefaultMaxRenderMemory(t *testing.T) {
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(-1))
+	for _, tt := range []struct{ limit, memory, want int64 }{
+		{math.MaxInt64, 100, 400},
+		{math.MaxInt64, math.MaxInt64 / 2, -1}, // of no limit
+		{1 << 40, 1 << 30, 4 << 30},
+		{1 << 40, 1 << 39, 1 << 40}, // never more than the runtime may have
+	} {
+		debug.SetMemoryLimit(tt.limit)
+		if got := defaultMaxRenderMemory(tt.memory); got != tt.want {
+			t.Errorf("of %d, where the runtime may have %d, one may take %d, want %d", tt.memory, tt.limit, got, tt.want)
+		}
+	}
 }
 
 func TestGate(t *testing.T) {

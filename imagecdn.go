@@ -271,7 +271,7 @@ func New(sources Sources, o *Options) (*Handler, error) {
 	h.renderer = resize.Renderer{
 		MaxPixels: h.opts.MaxPixels, MaxEnlarge: h.opts.MaxEnlarge, MaxTime: h.opts.RenderTimeout,
 		MaxMemory: cmp.Or(h.opts.MaxRenderMemory, defaultMaxRenderMemory(memory)),
-		Pyramids: h.decoded, Admit: h.gate.admit, Faces: h.opts.Faces, Text: h.opts.Text,
+		Pyramids:  h.decoded, Admit: h.gate.admit, Faces: h.opts.Faces, Text: h.opts.Text,
 	}
 	if h.store = h.opts.Cache; h.store == nil {
 		h.store = cache.NewMemory(0)
@@ -828,7 +828,7 @@ func (h *Handler) make(ctx context.Context, p *picture) (*cache.Thing, error) {
 // render makes p of the bytes of its inputs.
 func render(ctx context.Context, p *picture, r *resize.Renderer, inputs []resize.Input) (*cache.Thing, error) {
 	if p.drawing {
-		body, err := cleanDrawing(ctx, r.Admit, inputs[0].Bytes)
+		body, err := cleanDrawing(ctx, r, inputs[0].Bytes)
 		if err != nil {
 			return nil, err
 		}

@@ -110,7 +110,7 @@ func inBudget(t *testing.T, o *heavyOrigin, opts imagecdn.Options, f func(t *tes
 	synctest.Test(t, func(t *testing.T) {
 		o.t, o.out, o.length = t, make(map[string]int), true
 		opts.Cache = cache.NewMemory(max(o.memory, 1<<20))
-		opts.Decoded = -1
+		opts.Decoded, opts.MaxRenderMemory = -1, -1
 		h, err := imagecdn.New(imagecdn.Sources{"photos": {Transport: o}}, &opts)
 		if err != nil {
 			t.Fatal(err)

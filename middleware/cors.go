@@ -64,6 +64,34 @@ func (c *CORS) Check(r *http.Request) error {
 	return parseOrigins(c.Origins).check(r)
 }
 
+// Valid reports an entry of Origins or TimingOrigins, or a ResourcePolicy, that is not of a form described there. It is for lists that come from
+// outside of the program, as Handler panics.
+func (c *CORS) Valid() error {
+	for _, list := range []struct {
+		name    string
+		origins []string
+	}{{"Origins", c.Origins}, {"TimingOrigins", c.timers()}} {
+		for _, origin := range list.origins {
+			if err := validOrigin(origin); err != nil {
+				return fmt.Errorf("CORS.%s: %w", list.name, err)
+			}
+		}
+	}
+	switch c.ResourcePolicy {
+	case "", "cross-origin", "same-site", "same-origin":
+		return nil
+	}
+	return fmt.Errorf("CORS.ResourcePolicy: %q is not cross-origin, same-site or same-origin", c.ResourcePolicy)
+}
+
+// timers are the origins that may measure.
+func (c *CORS) timers() []string {
+	if c.TimingOrigins == nil {
+		return c.Origins
+	}
+	return c.TimingOrigins
+}
+
 // Handler returns a handler that adds to the responses of h what lets allowed origins read them. It panics, as
 // [http.ServeMux.Handle] does, if an entry of Origins or TimingOrigins, or ResourcePolicy, is not of a form described there.
 //
@@ -75,25 +103,10 @@ func (c *CORS) Check(r *http.Request) error {
 //     one origin what was made for another. As caches count by that field, "*" is the better choice for public images.
 //  4. Cross-Origin-Resource-Policy is set if there is one.
 func (c *CORS) Handler(h http.Handler) http.Handler {
-	timers := c.TimingOrigins
-	if timers == nil {
-		timers = c.Origins
+	if err := c.Valid(); err != nil {
+		panic("middleware: " + err.Error())
 	}
-	for _, list := range []struct {
-		name    string
-		origins []string
-	}{{"Origins", c.Origins}, {"TimingOrigins", timers}} {
-		for _, origin := range list.origins {
-			if err := validOrigin(origin); err != nil {
-				panic(fmt.Sprintf("middleware: CORS.%s: %v", list.name, err))
-			}
-		}
-	}
-	switch c.ResourcePolicy {
-	case "", "cross-origin", "same-site", "same-origin":
-	default:
-		panic(fmt.Sprintf("middleware: CORS.ResourcePolicy: %q is not cross-origin, same-site or same-origin", c.ResourcePolicy))
-	}
+	timers := c.timers()
 	if len(c.Origins) == 0 && len(timers) == 0 && c.ResourcePolicy == "" {
 		return h
 	}

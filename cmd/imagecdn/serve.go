@@ -110,6 +110,10 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 	var rates rateFlags
 	rates.define(f)
 	cdns := f.String("cdns", "", "JSON `file` of the CDNs in front, which purges go through to; see docs/cdns.md")
+	var limits limitFlags
+	limits.define(f)
+	var cors corsFlags
+	cors.define(f)
 	access := f.Bool("access-log", false, "log every request")
 	if err := parse(f, args); err != nil {
 		return err
@@ -153,7 +157,13 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 	if rates.perSecond < 0 || rates.burst < 1 {
 		return usageError("-rate and -rate-burst take numbers above 0")
 	}
-	limitMemory(int64(memory), int64(renders))
+	if err := limits.set(opts); err != nil {
+		return err
+	}
+	allowed, err := cors.middleware()
+	if err != nil {
+		return err
+	}
 	if *key, err = readKey(*key, *keyFile); err != nil {
 		return err
 	}
@@ -183,6 +193,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 		return errors.Join(err, store.Close())
 	}
 	defer func() { err = errors.Join(err, h.Close()) }()
+	limitMemory(int64(memory), int64(renders)) // after what one picture may take was settled, by a limit that is set for this machine if there is one
 	listener, err := net.Listen("tcp", *listen)
 	if err != nil {
 		return fmt.Errorf("%w; -listen names another address", err)
@@ -201,7 +212,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", top)
 	mux.Handle("/-/", http.StripPrefix("/-", h.Admin(&imagecdn.AdminOptions{Keys: []string{*key}})))
-	guarded := guard.wrap(h)
+	guarded := allowed.Handler(guard.wrap(h)) // so that scripts may read why they are refused, too
 	// Pages and the API compress; images have done so already.
 	pages := gzhttp.GzipHandler(mux)
 	// ServeMux answers paths that are not clean with a redirect; images' paths are the handler's to judge.
