@@ -11,7 +11,7 @@ ROUNDS ?= 6
 OPS ?= 1000000
 KILLS ?= 500
 
-.PHONY: help test race purego arm64 fuzz golden sheets bench bench-compare bench-peers soak load hits hitratio generate lint cross smoke conformance ci
+.PHONY: help test race purego arm64 fuzz golden sheets bench bench-compare bench-peers soak load hits hitratio generate lint cross browser smoke conformance ci
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
