@@ -53,6 +53,7 @@ import (
 	"github.com/imagecdn/imagecdn/purge/cdn/cloudfront"
 	"github.com/imagecdn/imagecdn/purge/cdn/cloudimage"
 	"github.com/imagecdn/imagecdn/purge/cdn/fastly"
+	"github.com/imagecdn/imagecdn/purge/cdn/googlecdn"
 	"github.com/imagecdn/imagecdn/purge/cdn/imgix"
 	"github.com/imagecdn/imagecdn/purge/cdn/keycdn"
 	"github.com/imagecdn/imagecdn/purge/cdn/leaseweb"
@@ -317,6 +318,22 @@ func adapter(kind string, read func(any) error) (cdn.CDN, error) {
 			return nil, err
 		}
 		return made(fastly.New(s.Service, s.Token, &fastly.Options{API: s.API}))
+	case "googlecdn":
+		var s struct{ Project, URLMap, ServiceAccountFile, Host, API string }
+		if err := read(&s); err != nil {
+			return nil, err
+		}
+		token := googlecdn.MetadataServer(nil)
+		if s.ServiceAccountFile != "" {
+			key, err := os.ReadFile(s.ServiceAccountFile)
+			if err != nil {
+				return nil, err
+			}
+			if token, err = googlecdn.ServiceAccount(key, nil); err != nil {
+				return nil, err
+			}
+		}
+		return made(googlecdn.New(s.Project, s.URLMap, token, &googlecdn.Options{Host: s.Host, API: s.API}))
 	case "imgix":
 		var s struct {
 			Key, SourceID, API string
