@@ -140,8 +140,19 @@ func TestLargestBatches(t *testing.T) {
 		}
 		clean(t, s)
 	}
+	// The body is as large as may be, and then by one byte too large.
+	for _, more := range []int{0, 1} {
+		s, c := standIn(t, nil)
+		values := []string{"https://www.example.com/" + strings.Repeat("a", 20_000), "https://www.example.com/"}
+		values[1] += strings.Repeat("b", 50_000-len(`{"objects":["",""]}`)-len(values[0])-len(values[1])+more)
+		receipt, err := c.Purge(t.Context(), cdn.Batch{Kind: cdn.URL, Values: values, ID: "b3"})
+		if err != nil || len(receipt.Failed) != more || len(s.Purged("url")) != 2-more {
+			t.Errorf("%d more: %d of them failed, %v", more, len(receipt.Failed), err)
+		}
+		clean(t, s)
+	}
 	_, c := standIn(t, nil)
-	receipt, err := c.Purge(t.Context(), cdn.Batch{Kind: cdn.URL, Values: []string{"https://www.example.com/" + strings.Repeat("a", 50_000)}, ID: "b3"})
+	receipt, err := c.Purge(t.Context(), cdn.Batch{Kind: cdn.URL, Values: []string{"https://www.example.com/" + strings.Repeat("a", 50_000)}, ID: "b4"})
 	if err != nil || len(receipt.Failed) != 1 || receipt.Failed[0].Temporary {
 		t.Errorf("a URL that no call has room for: %+v, %v", receipt.Failed, err)
 	}

@@ -43,7 +43,7 @@ type GoogleCDN struct {
 	// TokenLife is how long tokens are good. Zero means an hour.
 	TokenLife time.Duration
 
-	// Host is one whose everything counts as "all" rather than as a prefix.
+	// Host is one that purges of tags and of everything are meant to keep to. Empty means that they are for all hosts.
 	Host string
 
 	// Takes is how long operations run. Zero means that they are done when they are asked for, and negative that they are
@@ -201,7 +201,7 @@ func (s *GoogleCDN) invalidateCache(w http.ResponseWriter, r *http.Request, body
 		}
 		prefix, wild := strings.CutSuffix(p, "*")
 		switch {
-		case p == "/*" && (host == "" || host == s.Host):
+		case p == "/*" && host == s.Host:
 			kind = "all"
 		case host == "":
 			s.fault("no host: %s is invalidated for all that the URL map has", p)
@@ -217,6 +217,9 @@ func (s *GoogleCDN) invalidateCache(w http.ResponseWriter, r *http.Request, body
 		}
 	default:
 		kind, values = "tag", ask.CacheTags
+		if host != s.Host {
+			s.fault("the tags are those of the host %q, not %q", host, s.Host)
+		}
 		seen := make(map[string]bool)
 		for _, tag := range values {
 			for i := range len(tag) {

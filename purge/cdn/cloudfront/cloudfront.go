@@ -14,17 +14,17 @@
 // It invalidates tags, URLs, prefixes and everything, and can be asked whether an invalidation is complete, which takes seconds to minutes. A
 // batch that is sent again is the same invalidation: its ID is the CallerReference.
 //
-// Tags work on distributions that have a CacheTagConfig, whose HeaderName Options.TagHeader repeats; CloudFront has that since 2026. It
-// keeps at most 50 tags of a response, each of at most 256 visible characters without a comma, and does not tell upper case from lower.
+// Tags work on distributions that have a CacheTagConfig, whose HeaderName Options.TagHeader repeats. CloudFront keeps at most 50 tags of a
+// response, each of at most 256 visible characters without a comma, and does not tell upper case from lower.
 //
 // A path of an invalidation has no host: it is purged for all hosts of the distribution. A URL is purged with its query, and where
 // query strings are part of the cache key a URL without one does not cover those with one; a prefix does.
 //
 // # Limits
 //
-// The quotas of 2026 are 150 paths or tags, and one wildcard, a second
+// The quotas are 150 paths or tags, and one wildcard, a second
 // (https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/cloudfront-limits.html#limits-invalidations). Earlier ones, which
-// other pages still have, were 3,000 paths and 15 wildcards in progress
+// copies of another page still have, were 3,000 paths and 15 wildcards in progress
 // (https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/InvalidationLimits.html). Calls are limited to one in two seconds
 // after the first few, says AWS in https://github.com/aws/aws-sdk-js/issues/3983. Features keeps to all of them. Each path and tag
 // beyond a thousand a month costs money, a wildcard as much as any other; a tag that purges all sizes of an image is one.

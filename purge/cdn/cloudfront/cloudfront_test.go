@@ -117,21 +117,36 @@ func TestLargestBatches(t *testing.T) {
 	clean(t, s)
 }
 
-// The limits that Features has are such that whoever keeps to them is not refused.
+// The limits that Features has are such that whoever keeps to them, and just so, is not refused.
 func TestLimitsAreKept(t *testing.T) {
 	for _, kind := range []cdn.Kind{cdn.Tag, cdn.URL, cdn.Prefix} {
 		synctest.Test(t, func(t *testing.T) {
 			s, c := standIn(t, nil)
-			s.Takes = 20 * time.Second
+			s.Takes = time.Minute
 			form := c.Features().Forms[kind]
 			var open []time.Time // when each is done
-			for i := range 100 {
+			have := make([]float64, len(form.Rates))
+			for i, rate := range form.Rates {
+				have[i] = rate.Burst
+			}
+			for i := range 40 {
 				for {
 					open = slices.DeleteFunc(open, func(at time.Time) bool { return !at.After(time.Now()) })
-					if len(open)+form.MaxItems <= form.MaxOpen {
+					wait := len(open)+form.MaxItems > form.MaxOpen
+					for j, rate := range form.Rates {
+						wait = wait || have[j] < cost(rate, form.MaxItems)
+					}
+					if !wait {
 						break
 					}
-					time.Sleep(time.Second)
+					const step = 100 * time.Millisecond
+					time.Sleep(step)
+					for j, rate := range form.Rates {
+						have[j] = min(rate.Burst, have[j]+step.Seconds()*rate.PerSecond)
+					}
+				}
+				for j, rate := range form.Rates {
+					have[j] -= cost(rate, form.MaxItems)
 				}
 				var values []string
 				for j := range form.MaxItems {
@@ -145,15 +160,17 @@ func TestLimitsAreKept(t *testing.T) {
 				if _, err := c.Purge(t.Context(), cdn.Batch{Kind: kind, Values: values, ID: fmt.Sprint(i)}); err != nil {
 					t.Fatalf("%s %d: %v", kind, i, err)
 				}
-				if i >= 4 { // so many calls may come at once, but for what each counts
-					time.Sleep(2 * time.Second)
-				} else {
-					time.Sleep(time.Second)
-				}
 			}
 			clean(t, s)
 		})
 	}
+}
+
+func cost(rate cdn.Rate, items int) float64 {
+	if rate.PerItem {
+		return float64(items)
+	}
+	return 1
 }
 
 func TestInvalidationsTakeTime(t *testing.T) {

@@ -56,7 +56,7 @@ var suite = []struct {
 }
 
 func TestSignatureVersion4TestSuite(t *testing.T) {
-	now := time.Date(2015, 8, 30, 12, 36, 0, 0, time.UTC)
+	now := time.Date(2015, 8, 30, 12, 36, 0, 0, time.UTC).In(time.FixedZone("elsewhere", 13*3600))
 	for _, test := range suite {
 		r, err := http.NewRequest(test.method, "https://example.amazonaws.com"+test.target, nil)
 		if err != nil {
