@@ -648,7 +648,7 @@ func (p *picture) keepable() bool {
 
 // get finds p's bytes: in memory, on disk, or by making them.
 func (h *Handler) get(ctx context.Context, p *picture) error {
-	for range 3 {
+	for range 8 {
 		err := h.getOnce(ctx, p)
 		if err != errInputsChanged {
 			return err

@@ -57,8 +57,11 @@ func ServiceAccount(key []byte, o *TokenOptions) (func(context.Context) (string,
 	if k.Type != "service_account" {
 		return nil, errors.New("googlecdn: the key is not one of a service account")
 	}
-	if err := cdn.CheckSetting("googlecdn: the key", "client_email", k.Email, "private_key", k.Key); err != nil {
+	if err := cdn.CheckSetting("googlecdn: the key", "client_email", k.Email); err != nil {
 		return nil, err
+	}
+	if k.Key == "" {
+		return nil, errors.New("googlecdn: the key: private_key is missing")
 	}
 	private, err := parseKey(k.Key)
 	if err != nil {
