@@ -106,30 +106,32 @@ func (s *Servers) Do(ctx context.Context, calls []ServerCall, words func(body []
 
 	receipt := Receipt{Complete: !slices.Contains(accepted, true)}
 	var worst *Error
-	left := len(calls)
+	values, at := make(map[string]bool), make(map[string]int) // all, and where in receipt.Failed
+	whole := false
 	for j, c := range calls {
+		for _, v := range c.Values {
+			values[v] = true
+		}
 		e := s.join(failed, j)
 		if e == nil {
 			continue
 		}
-		left--
+		whole = whole || len(c.Values) == 0
 		if worst == nil {
-			worst = e
-		}
-		if len(c.Values) == 0 {
-			left = 0
+			worst = new(*e)
 		}
 		worst.Temporary = worst.Temporary && e.Temporary
 		worst.RetryAfter = max(worst.RetryAfter, e.RetryAfter)
 		for _, v := range c.Values {
-			reason := e.Reason
-			if e.Status != 0 {
-				reason = OneLine(e.Error())
+			if i, ok := at[v]; ok {
+				receipt.Failed[i].Temporary = receipt.Failed[i].Temporary && e.Temporary
+				continue
 			}
-			receipt.Failed = append(receipt.Failed, Failure{Value: v, Reason: reason, Temporary: e.Temporary})
+			at[v] = len(receipt.Failed)
+			receipt.Failed = append(receipt.Failed, Failure{Value: v, Reason: OneLine(e.Error()), Temporary: e.Temporary})
 		}
 	}
-	if worst != nil && left == 0 {
+	if worst != nil && (whole || len(at) == len(values)) {
 		return Receipt{}, worst
 	}
 	return receipt, nil

@@ -83,6 +83,8 @@ func TestServers(t *testing.T) {
 				{Value: "b", Reason: "1 of 2 servers: y:1: connection refused", Temporary: true}, {Value: "c", Reason: "1 of 2 servers: y:1: connection refused", Temporary: true},
 				{Value: "d", Reason: "1 of 2 servers: y:1: connection refused", Temporary: true},
 			}}, nil, 5},
+		{"two calls for a value", map[string]string{"x:1": "200", "y:1": "200", "y:1/0": "503", "y:1/1": "403"}, [][]string{a, a, b}, cdn.Receipt{Complete: true,
+			Failed: []cdn.Failure{{Value: "a", Reason: "503: 1 of 2 servers: y:1: Service Unavailable"}}}, nil, 6},
 		{"all fail in two ways", map[string]string{"x:1": "200", "y:1": "200", "y:1/1": "503", "x:1/0": "400 bad"}, [][]string{a, b}, cdn.Receipt{},
 			&cdn.Error{Status: 400, Reason: "1 of 2 servers: x:1: bad"}, 4},
 	}

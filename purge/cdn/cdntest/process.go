@@ -63,6 +63,9 @@ func StartVarnish(t testing.TB, vcl string) *Cache {
 	return c
 }
 
+// temporary are directories that nginx makes when it starts.
+const temporary = "client_body_temp_path temp; proxy_temp_path temp; fastcgi_temp_path temp; uwsgi_temp_path temp; scgi_temp_path temp;\n"
+
 // StartNginx runs nginx with a configuration, in which it replaces LISTEN by the address to listen on and DIR by a directory that is its own.
 // A test without nginx, or without a module that the configuration loads, is skipped.
 func StartNginx(t testing.TB, conf string) *Cache {
@@ -86,7 +89,7 @@ func StartNginx(t testing.TB, conf string) *Cache {
 		}
 		defer socket.Close()
 		file := filepath.Join(dir, "nginx.conf")
-		if err := os.WriteFile(file, []byte(strings.NewReplacer("LISTEN", address, "DIR", dir).Replace(conf)), 0o600); err != nil {
+		if err := os.WriteFile(file, []byte(strings.NewReplacer("LISTEN", address, "DIR", dir, "http {\n", "http {\n"+temporary).Replace(conf)), 0o600); err != nil {
 			return nil, err
 		}
 		global := "daemon off; pid " + filepath.Join(dir, "pid") + ";"
@@ -210,7 +213,7 @@ func (p *process) said() string {
 
 // until waits until the server is ready.
 func (p *process) until(ready func() bool) error {
-	deadline := time.Now().Add(30 * time.Second) // varnishd has the VCL compiled
+	deadline := time.Now().Add(time.Minute) // varnishd has the VCL compiled
 	for !ready() {
 		select {
 		case <-p.dead:

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -53,61 +52,6 @@ func vcl(t *testing.T, backend string, xkey bool) string {
 		}
 	}
 	return s
-}
-
-// A visitor asks a cache from an address that is in none of the VCL's lists.
-type visitor struct {
-	t      *testing.T
-	client *http.Client
-	base   string
-}
-
-func newVisitor(t *testing.T, base string) visitor {
-	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 9)}}
-	tr := &http.Transport{DialContext: dialer.DialContext}
-	t.Cleanup(tr.CloseIdleConnections)
-	return visitor{t, &http.Client{Transport: tr}, base}
-}
-
-func (v visitor) do(method, path, accept string, header ...string) (*http.Response, string) {
-	v.t.Helper()
-	r, err := http.NewRequestWithContext(v.t.Context(), method, v.base+path, nil)
-	if err != nil {
-		v.t.Fatal(err)
-	}
-	r.Host = host
-	if accept != "" {
-		r.Header.Set("Accept", accept)
-	}
-	for i := 0; i+1 < len(header); i += 2 {
-		r.Header.Set(header[i], header[i+1])
-	}
-	resp, err := v.client.Do(r)
-	if err != nil {
-		v.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		v.t.Fatal(err)
-	}
-	return resp, string(b)
-}
-
-// version is that of the answer, and whether the cache had it.
-func (v visitor) version(path, accept string) (version string, hit bool) {
-	v.t.Helper()
-	resp, body := v.do("GET", path, accept)
-	if resp.StatusCode != 200 {
-		v.t.Fatalf("%s: %s %s", path, resp.Status, body)
-	}
-	for _, h := range []string{"Xkey", "X-Url", "X-Host", "X-Swr"} {
-		if resp.Header.Get(h) != "" {
-			v.t.Errorf("%s: a visitor sees %s: %q", path, h, resp.Header.Get(h))
-		}
-	}
-	_, version, _ = strings.Cut(body, ", version ")
-	return version, strings.HasSuffix(resp.Header.Get("Cache-Status"), ", varnish; hit")
 }
 
 const (
@@ -166,7 +110,7 @@ func TestPurge(t *testing.T) {
 			t.Parallel()
 			origin := cdntest.NewOrigin(t)
 			cache := cdntest.StartVarnish(t, vcl(t, origin.URL, !bans))
-			v := newVisitor(t, cache.URL)
+			v := cdntest.NewVisitor(t, cache.URL, host)
 			c, err := varnish.New([]string{cache.URL}, &varnish.Options{Bans: bans})
 			if err != nil {
 				t.Fatal(err)
@@ -175,15 +119,14 @@ func TestPurge(t *testing.T) {
 			for _, tt := range tests {
 				for _, soft := range []bool{false, true} {
 					t.Run(fmt.Sprintf("%s/soft=%v", tt.name, soft), func(t *testing.T) {
-						v := v
-						v.t = t
+						v := v.In(t)
 						for _, w := range all { // all are there
-							v.version(w.path, w.accept)
-							if version, hit := v.version(w.path, w.accept); !hit || version != fmt.Sprint(round) {
+							v.Version(w.path, w.accept)
+							if version, hit := v.Version(w.path, w.accept); !hit || version != fmt.Sprint(round) {
 								t.Fatalf("%s, %s: version %s, hit %v before the purge", w.path, w.accept, version, hit)
 							}
 						}
-						if _, hit := v.version("/img/pets/cat.jpg?w=100", noWebP); !hit {
+						if _, hit := v.Version("/img/pets/cat.jpg?w=100", noWebP); !hit {
 							t.Error("another spelling of Accept is another copy")
 						}
 						changed := make(map[string]bool)
@@ -200,7 +143,7 @@ func TestPurge(t *testing.T) {
 							t.Fatalf("%+v, %v", r, err)
 						}
 						for _, w := range tt.wants {
-							version, hit := v.version(w.path, w.accept)
+							version, hit := v.Version(w.path, w.accept)
 							if hit == w.gone || version != fmt.Sprint(map[bool]int{false: round, true: round + 1}[w.gone]) {
 								t.Errorf("%s, %s: version %s, hit %v; want it gone: %v", w.path, w.accept, version, hit, w.gone)
 							}
@@ -219,7 +162,7 @@ func TestPurge(t *testing.T) {
 // eventually waits for what Varnish does behind a visitor's back.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for range 200 {
+	for range 1000 {
 		if ok() {
 			return
 		}
@@ -241,8 +184,7 @@ func TestSoft(t *testing.T) {
 			t.Parallel()
 			origin := cdntest.NewOrigin(t)
 			cache := cdntest.StartVarnish(t, vcl(t, origin.URL, true))
-			v := newVisitor(t, cache.URL)
-			v.t = t
+			v := cdntest.NewVisitor(t, cache.URL, host)
 			c, err := varnish.New([]string{cache.URL}, nil)
 			if err != nil {
 				t.Fatal(err)
@@ -257,14 +199,14 @@ func TestSoft(t *testing.T) {
 
 			origin.CacheControl("max-age=3600, stale-while-revalidate=60")
 			for _, accept := range []string{chrome, old} {
-				v.version("/cat.jpg", accept)
+				v.Version("/cat.jpg", accept)
 			}
 			purge()
 			for _, accept := range []string{chrome, old} {
-				if version, hit := v.version("/cat.jpg", accept); version != "0" || !hit {
+				if version, hit := v.Version("/cat.jpg", accept); version != "0" || !hit {
 					t.Errorf("after a soft purge: version %s, hit %v; want the stale copy", version, hit)
 				}
-				eventually(t, "the copy was not refreshed", func() bool { version, _ := v.version("/cat.jpg", accept); return version == "1" })
+				eventually(t, "the copy was not refreshed", func() bool { version, _ := v.Version("/cat.jpg", accept); return version == "1" })
 			}
 
 			// Without stale-while-revalidate nobody is given what is stale but where the origin fails.
@@ -272,16 +214,16 @@ func TestSoft(t *testing.T) {
 			if _, err := c.Purge(t.Context(), cdn.Batch{Kind: cdn.All}); err != nil {
 				t.Fatal(err)
 			}
-			v.version("/cat.jpg", old)
+			v.Version("/cat.jpg", old)
 			purge()
 			for _, status := range []int{502, -1} {
 				origin.Fail(status)
-				if version, hit := v.version("/cat.jpg", old); version != "1" || !hit {
+				if version, hit := v.Version("/cat.jpg", old); version != "1" || !hit {
 					t.Errorf("while the origin fails with %d: version %s, hit %v; want the stale copy", status, version, hit)
 				}
 			}
 			origin.Fail(0)
-			if version, _ := v.version("/cat.jpg", old); version != "2" {
+			if version, _ := v.Version("/cat.jpg", old); version != "2" {
 				t.Errorf("when it is back: version %s", version)
 			}
 
@@ -292,7 +234,7 @@ func TestSoft(t *testing.T) {
 				t.Fatal(err)
 			}
 			origin.Fail(502)
-			if resp, _ := v.do("GET", "/cat.jpg", old); resp.StatusCode != 502 {
+			if resp, _ := v.Get("/cat.jpg", old); resp.StatusCode != 502 {
 				t.Errorf("after a hard purge, while the origin fails: %s", resp.Status)
 			}
 		})
@@ -304,17 +246,17 @@ func TestWhoMayPurge(t *testing.T) {
 	t.Parallel()
 	origin := cdntest.NewOrigin(t)
 	cache := cdntest.StartVarnish(t, vcl(t, origin.URL, true))
-	v := newVisitor(t, cache.URL)
-	v.version("/cat.jpg", old)
+	v := cdntest.NewVisitor(t, cache.URL, host)
+	v.Version("/cat.jpg", old)
 	origin.Change("/cat.jpg")
 	hits := func() {
 		t.Helper()
-		if version, hit := v.version("/cat.jpg", old); version != "0" || !hit {
+		if version, hit := v.Version("/cat.jpg", old); version != "0" || !hit {
 			t.Errorf("version %s, hit %v: it was purged", version, hit)
 		}
 	}
 
-	stranger, err := varnish.New([]string{cache.URL}, &varnish.Options{Client: v.client})
+	stranger, err := varnish.New([]string{cache.URL}, &varnish.Options{Client: v.Client})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -339,12 +281,12 @@ func TestWhoMayPurge(t *testing.T) {
 
 	// Visitors bring no headers with which the VCL tells itself things.
 	for _, h := range []string{"x-look", "x-ban", "xkey-purge", "x-soft", "xkey"} {
-		if resp, _ := v.do("GET", "/cat.jpg", old, h, "stale"); resp.StatusCode != 200 {
+		if resp, _ := v.Get("/cat.jpg", old, h, "stale"); resp.StatusCode != 200 {
 			t.Errorf("%s: %s", h, resp.Status)
 		}
 		hits()
 	}
-	if resp, _ := v.do("GET", "/-/console", ""); resp.StatusCode != 404 {
+	if resp, _ := v.Get("/-/console", ""); resp.StatusCode != 404 {
 		t.Errorf("the console: %s", resp.Status)
 	}
 	for url := range origin.Fetches() {
@@ -401,24 +343,26 @@ func TestOneOfTwoServersIsDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	name := strings.TrimPrefix(down.URL, "http://")
-	for _, b := range []cdn.Batch{
+	batches := []cdn.Batch{
 		{Kind: cdn.Tag, Values: []string{"all"}}, {Kind: cdn.URL, Values: []string{"http://" + host + "/cat.jpg", "http://" + host + "/dog.jpg"}},
 		{Kind: cdn.Prefix, Values: []string{"http://" + host + "/"}}, {Kind: cdn.All},
-	} {
-		v := newVisitor(t, up.URL)
-		v.version("/cat.jpg", old)
-		before, _ := v.version("/cat.jpg", old)
+	}
+	v := cdntest.NewVisitor(t, up.URL, host)
+	down.Stop()
+	for _, b := range batches {
+		before, _ := v.Version("/cat.jpg", old)
 		origin.Change("/cat.jpg")
-		down.Stop()
 		r, err := c.Purge(t.Context(), b)
 		e, ok := errors.AsType[*cdn.Error](err)
 		if !ok || !e.Temporary || !strings.HasPrefix(e.Reason, "1 of 2 servers: "+name+": ") || r.Complete {
 			t.Errorf("%s: %+v, %v", b.Kind, r, err)
 		}
-		if after, _ := v.version("/cat.jpg", old); after == before {
+		if after, _ := v.Version("/cat.jpg", old); after == before {
 			t.Errorf("%s: the server that is up was not purged", b.Kind)
 		}
-		down.Start()
+	}
+	down.Start()
+	for _, b := range batches {
 		if r, err := c.Purge(t.Context(), b); err != nil || !r.Complete || len(r.Failed) > 0 {
 			t.Errorf("%s: another try: %+v, %v", b.Kind, r, err)
 		}
@@ -431,9 +375,9 @@ func TestShield(t *testing.T) {
 	origin := cdntest.NewOrigin(t)
 	shield := cdntest.StartVarnish(t, vcl(t, origin.URL, true))
 	edge := cdntest.StartVarnish(t, vcl(t, shield.URL, true))
-	v := newVisitor(t, edge.URL)
-	v.version("/pets/cat.jpg?w=1", chrome)
-	v.version("/pets/cat.jpg?w=1", chrome)
+	v := cdntest.NewVisitor(t, edge.URL, host)
+	v.Version("/pets/cat.jpg?w=1", chrome)
+	v.Version("/pets/cat.jpg?w=1", chrome)
 	for round, values := range [][]string{{origin.Tags("/pets/cat.jpg")[1]}, {origin.Tags("/pets/cat.jpg")[2]}, {"all"}} {
 		origin.Change("/pets/cat.jpg")
 		for i, cache := range []*cdntest.Cache{shield, edge} {
@@ -444,7 +388,7 @@ func TestShield(t *testing.T) {
 			if _, err := c.Purge(t.Context(), cdn.Batch{Kind: cdn.Tag, Values: values}); err != nil {
 				t.Fatal(err)
 			}
-			if version, hit := v.version("/pets/cat.jpg?w=1", chrome); version != fmt.Sprint(round+i) || hit == (i == 1) {
+			if version, hit := v.Version("/pets/cat.jpg?w=1", chrome); version != fmt.Sprint(round+i) || hit == (i == 1) {
 				t.Errorf("tag %s, %d purged: version %s, hit %v", values, i+1, version, hit)
 			}
 		}
