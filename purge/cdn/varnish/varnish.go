@@ -18,7 +18,7 @@
 //
 // A tag covers all variants of all URLs that were answered with it. A URL covers its variants by Vary, and the query counts: another query is another
 // URL. A host is compared in lower case and without a port, which is how the VCL has it, and the scheme is not looked at.
-// Bans are never soft: copies are dropped where Soft asks for less. They are exact for what is in the cache as they come, cost a comparison
+// Bans are never soft. They are exact for what is in the cache as they come, cost a comparison
 // for each object, which Varnish makes behind (the ban lurker) or on the next hit, and are not forgotten at a restart of the cache, which is
 // then empty.
 //
@@ -120,10 +120,10 @@ const maxHeader = 7000
 func (c *CDN) Features() cdn.Features {
 	return cdn.Features{
 		Forms: map[cdn.Kind]cdn.Form{
-			cdn.Tag:    {MaxItems: 250, MaxBytes: maxHeader, ItemBytes: 1},
+			cdn.Tag:    {MaxItems: 250, MaxBytes: maxHeader, ItemBytes: 1, Hard: c.o.Bans},
 			cdn.URL:    {MaxItems: 250},
-			cdn.Prefix: {MaxItems: 250},
-			cdn.All:    {},
+			cdn.Prefix: {MaxItems: 250, Hard: true},
+			cdn.All:    {Hard: true},
 		},
 		Soft: true,
 		Tags: []cdn.TagHeader{{Name: c.o.TagHeader, Separator: " "}},
