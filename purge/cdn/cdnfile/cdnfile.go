@@ -25,8 +25,8 @@
 //	imgix        key; subImage sourceID api
 //	keycdn       zone key; tagBytes api
 //	leaseweb     key path; statusPath api
-//	nginx        servers; header accepts wildcards allPath
-//	souin        servers; header
+//	nginx        servers; header accepts path wildcards allPath
+//	souin        servers; header path
 //	varnish      servers; header bans tagHeader
 //
 // A text that is "$NAME" is the value of that environment variable, so that secrets need not be in the file. "space" beside "rings" is that of [cdn.Options].
@@ -57,6 +57,8 @@ import (
 	"github.com/imagecdn/imagecdn/purge/cdn/imgix"
 	"github.com/imagecdn/imagecdn/purge/cdn/keycdn"
 	"github.com/imagecdn/imagecdn/purge/cdn/leaseweb"
+	"github.com/imagecdn/imagecdn/purge/cdn/nginx"
+	"github.com/imagecdn/imagecdn/purge/cdn/souin"
 	"github.com/imagecdn/imagecdn/purge/cdn/varnish"
 )
 
@@ -358,6 +360,29 @@ func adapter(kind string, read func(any) error) (cdn.CDN, error) {
 			return nil, err
 		}
 		return leaseweb.New(s.Key, &leaseweb.Options{Path: s.Path, StatusPath: s.StatusPath, API: s.API})
+	case "nginx":
+		var s struct {
+			Servers   []string
+			Header    headers
+			Accepts   []string
+			Wildcards bool
+			Path      string
+			AllPath   string
+		}
+		if err := read(&s); err != nil {
+			return nil, err
+		}
+		return made(nginx.New(s.Servers, &nginx.Options{Header: s.Header.header(), Accepts: s.Accepts, Wildcards: s.Wildcards, AllPath: s.AllPath, Path: s.Path}))
+	case "souin":
+		var s struct {
+			Servers []string
+			Header  headers
+			Path    string
+		}
+		if err := read(&s); err != nil {
+			return nil, err
+		}
+		return made(souin.New(s.Servers, &souin.Options{Header: s.Header.header(), Path: s.Path}))
 	case "varnish":
 		var s struct {
 			Servers   []string

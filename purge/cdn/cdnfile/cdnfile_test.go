@@ -28,6 +28,8 @@ func TestEveryType(t *testing.T) {
 		"imgix":      `"key":"$KEY","subImage":true,"sourceID":"5f3c1a2b3c4d5e6f7a8b9c0d"`,
 		"keycdn":     `"zone":"12","key":"$KEY","tagBytes":1000`,
 		"leaseweb":   `"key":"$KEY","path":"/content/purge/customer"`,
+		"nginx":      `"servers":["http://10.0.0.1"],"accepts":["*/*"],"wildcards":true,"allPath":"/-/purge-all"`,
+		"souin":      `"servers":["http://10.0.0.1"],"path":"/souin-api/souin"`,
 		"varnish":    `"servers":["http://10.0.0.1:6081"],"header":{"X-Key":"$KEY"},"bans":true`,
 	} {
 		t.Run(kind, func(t *testing.T) {
@@ -45,7 +47,7 @@ func TestEveryType(t *testing.T) {
 			first, _, _ := strings.Cut(settings, ",")
 			name, _, _ := strings.Cut(first, ":")
 			for _, bad := range []string{name + `:""`, name + `:7.5`, name + `:"$NOT_SET"`} {
-				if kind == "varnish" && strings.HasSuffix(bad, `""`) {
+				if strings.Contains(name, "servers") && strings.HasSuffix(bad, `""`) {
 					bad = name + `:[]`
 				}
 				if err := one(bad); err == nil || strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "Go ") {
