@@ -19,6 +19,10 @@ import (
 
 	"github.com/imagecdn/imagecdn"
 	"github.com/imagecdn/imagecdn/purge"
+	"github.com/imagecdn/imagecdn/purge/cdn"
+	"github.com/imagecdn/imagecdn/purge/cdn/cdntest"
+	"github.com/imagecdn/imagecdn/purge/cdn/cloudimage"
+	"github.com/imagecdn/imagecdn/purge/cdn/imgix"
 )
 
 // compatOrigin has a few images, of the source "photos".
@@ -502,7 +506,7 @@ func TestImgixURLs(t *testing.T) {
 	based := &imagecdn.AdminOptions{Keys: []string{"k3y"}, Bases: []string{"https://www.example.com/img/", "https://img.example.com", "https://img.example.com/sub", "nonsense"}}
 	native := ask(t, o, nil, based)
 	anyHost := ask(t, o, nil, oneKey)
-	imgix := ask(t, o, &imagecdn.Options{Dialect: imagecdn.Imgix{Source: "photos/folder", Hosts: map[string]string{"img.example.com": "photos"}}}, oneKey)
+	whole := ask(t, o, &imagecdn.Options{Dialect: imagecdn.Imgix{Source: "photos/folder", Hosts: map[string]string{"img.example.com": "photos"}}}, oneKey)
 	cloudimage := ask(t, o, &imagecdn.Options{Dialect: imagecdn.Cloudimage{Hosts: map[string]string{"img.example.com": "photos"}}}, oneKey)
 	laddered := ask(t, o, &imagecdn.Options{Ladder: &imagecdn.Ladder{Widths: []int{100}}, PresetsOnly: true, Strict: true, Presets: map[string]string{"a": "w=100"}}, oneKey)
 	nowhere := ask(t, o, nil, &imagecdn.AdminOptions{Keys: []string{"k3y"}, Bases: []string{"www.example.com/img"}})
@@ -535,9 +539,9 @@ func TestImgixURLs(t *testing.T) {
 		{native, "https://www.example.com:8443/img/photos/cat.png", "images are not at", 403},
 		{native, "https://www.example.com/img/../photos/cat.png", "images are not at", 403},
 		{nowhere, "https://www.example.com/img/photos/cat.png", "images are not at", 403},
-		{imgix, "https://shop.imgix.net/users/1.png?w=4", "/photos/folder/users/1.png", 200},
-		{imgix, "https://shop.imgix.net/https%3A%2F%2Fimg.example.com%2Fa.jpg%3Fv%3D2?w=4", "/photos/a.jpg", 200},
-		{imgix, "https://shop.imgix.net/https%3A%2F%2Fother.example.com%2Fa.jpg", "is none of those", 403},
+		{whole, "https://shop.imgix.net/users/1.png?w=4", "/photos/folder/users/1.png", 200},
+		{whole, "https://shop.imgix.net/https%3A%2F%2Fimg.example.com%2Fa.jpg%3Fv%3D2?w=4", "/photos/a.jpg", 200},
+		{whole, "https://shop.imgix.net/https%3A%2F%2Fother.example.com%2Fa.jpg", "is none of those", 403},
 		{cloudimage, "https://t.cloudimg.io/v7/https://img.example.com/a/b.jpg?w=4", "/photos/a/b.jpg", 200},
 		{cloudimage, "https://t.cloudimg.io/img.example.com/a/c.jpg?alt=media?w=4", "/photos/a/c.jpg", 200},
 		{laddered, "https://h/photos/cat.png", "/photos/cat.png", 200},
@@ -837,6 +841,54 @@ func TestPurgeMethod(t *testing.T) {
 	}
 }
 
+// The adapters for Cloudimage and imgix purge a handler of this package, as if it were those: one imagecdn in front of another.
+func TestAdaptersSpeakToCompatibleAPIs(t *testing.T) {
+	a := ask(t, compatOrigin(t), nil, oneKey)
+	im, err := imgix.New("k3y", &imgix.Options{Client: cdntest.Client(a.mux), API: "https://edge.example.com/-", SubImage: true, SourceID: "5f1a2b3c4d5e6f7a8b9c0d1e"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ci, err := cloudimage.New("k3y", &cloudimage.Options{Client: cdntest.Client(a.mux), API: "https://edge.example.com/-"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	urls := []string{"https://edge.example.com/photos/cat.png", "https://edge.example.com/photos/a%20b.png"}
+	for range 2 { // the second is a duplicate
+		receipt, err := im.Purge(t.Context(), cdn.Batch{Kind: cdn.URL, Values: urls[:1]})
+		if err != nil || receipt.Failed != nil {
+			t.Errorf("%+v, %v", receipt, err)
+		}
+	}
+	for _, b := range []cdn.Batch{{Kind: cdn.URL, Values: urls}, {Kind: cdn.All}} {
+		receipt, err := ci.Purge(t.Context(), b)
+		if err != nil || receipt.ID == "" || receipt.Failed != nil {
+			t.Fatalf("%+v, %v", receipt, err)
+		}
+		a.ended(receipt.ID)
+		if done, err := ci.Confirmed(t.Context(), receipt); !done || err != nil {
+			t.Error(done, err)
+		}
+	}
+	want := []string{
+		"original revalidate /photos/cat.png", "original revalidate /photos/cat.png", "original delete /photos/cat.png /photos/a b.png", "all delete /*",
+	}
+	if got := a.purges(); !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+
+	wrong, err := cloudimage.New("k3x", &cloudimage.Options{Client: cdntest.Client(a.mux), API: "https://edge.example.com/-"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := wrong.Purge(t.Context(), cdn.Batch{Kind: cdn.All}); err == nil || err.Error() != "401: the key opens nothing here" {
+		t.Error(err)
+	}
+	if _, err := im.Purge(t.Context(), cdn.Batch{Kind: cdn.URL, Values: []string{"https://edge.example.com/none/a.png"}}); err == nil ||
+		!strings.HasPrefix(err.Error(), "400: Bad Request: ") || !strings.Contains(err.Error(), "does not exist here") {
+		t.Error(err)
+	}
+}
+
 // Every command of docs/compatible-apis.md answers what follows it there.
 func TestCompatibleAPIsDocumentation(t *testing.T) {
 	page, err := os.ReadFile("docs/compatible-apis.md")
@@ -881,7 +933,9 @@ func TestCompatibleAPIsDocumentation(t *testing.T) {
 				run = anUUID.ReplaceAllString(run, last)
 				waitForAll(t, h)
 			}
-			out, err := exec.CommandContext(t.Context(), "sh", "-c", run).Output()
+			curl := exec.CommandContext(t.Context(), "sh", "-c", run)
+			curl.Env = append(os.Environ(), "no_proxy=*", "CURL_HOME="+t.TempDir())
+			out, err := curl.Output()
 			if err != nil {
 				t.Errorf("%s\n%v", command, err)
 				continue

@@ -101,7 +101,7 @@ func CloudimageStatus(s purge.State) string { return cloudimageStates[s] }
 func FillDuplicates(n int) int {
 	var d duplicates
 	for i := range n {
-		d.again(strconv.Itoa(i), time.Unix(int64(i%100), 0))
+		d.again(strconv.Itoa(i), time.Unix(0, 0))
 	}
 	return len(d.at)
 }
