@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"image"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -19,6 +20,7 @@ import (
 	"github.com/imagecdn/imagecdn"
 	"github.com/imagecdn/imagecdn/cache"
 	"github.com/imagecdn/imagecdn/purge"
+	"github.com/imagecdn/imagecdn/resize"
 )
 
 // I11: Purge-all takes effect in constant time, however much is cached.
@@ -734,5 +736,57 @@ func TestI16AFailedTransformIsAnErrorForAShortWhile(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// An original whose decoding panics, or takes longer than a picture may, is 422, for any picture of it, and is not decoded again for as long as failures are
+// remembered. Others are served.
+func TestOriginalsThatCostAreLeftAlone(t *testing.T) {
+	var decodes atomic.Int32
+	resize.Register(resize.Codec{
+		Format:      "trap",
+		ContentType: "image/x-trap",
+		Match:       func(b []byte) bool { return bytes.HasPrefix(b, []byte("a trap that ")) },
+		Probe: func([]byte) (resize.Info, error) {
+			return resize.Info{Format: "trap", Width: 40, Height: 30, Orientation: 1, Frames: 1}, nil
+		},
+		Decode: func(ctx context.Context, data []byte, _ resize.DecodeOptions) (image.Image, error) {
+			decodes.Add(1)
+			if bytes.HasSuffix(data, []byte("panics")) {
+				panic("index out of range")
+			}
+			<-ctx.Done()
+			return nil, context.Cause(ctx)
+		},
+	})
+	for _, tt := range []struct{ does, says string }{
+		{"panics", "damaged image: trap cannot be read\n"},
+		{"takes for ever", "damaged image: image takes too long to make: more than 20s\n"},
+	} {
+		t.Run(tt.does, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				decodes.Store(0)
+				o := newOrigin()
+				o.set("/a.trap", answer{header: cacheFor("max-age=3600"), body: []byte("a trap that " + tt.does)})
+				o.set("/cat.png", answer{header: cacheFor("max-age=3600"), body: paint(t, red, 40, 30)})
+				h, err := imagecdn.New(imagecdn.Sources{"photos": {Transport: o}}, &imagecdn.Options{RenderTimeout: 20 * time.Second})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer h.Close()
+				refused := func(url string, times int32) {
+					t.Helper()
+					if w := get(h, url); w.Code != http.StatusUnprocessableEntity || w.Body.String() != tt.says || decodes.Load() != times {
+						t.Errorf("%s: %d %q, after %d decodings; want 422 %q, after %d", url, w.Code, w.Body, decodes.Load(), tt.says, times)
+					}
+				}
+				refused("/photos/a.trap?w=10", 1)
+				refused("/photos/a.trap?w=10", 1)
+				refused("/photos/a.trap?w=11&fm=png", 1)
+				mustGet(t, h, "/photos/cat.png?w=10")
+				time.Sleep(6 * time.Minute)
+				refused("/photos/a.trap?w=12", 2)
+			})
+		})
 	}
 }
