@@ -24,7 +24,7 @@ race: ## run all tests under the race detector (needs a C compiler; takes minute
 
 purego: ## run all tests without cgo, and those of pixels without assembly
 	CGO_ENABLED=0 go test ./...
-	CGO_ENABLED=0 go test -tags purego ./internal/jpegdec ./internal/jpegenc ./internal/kernel ./internal/pngdec ./internal/pngenc ./internal/vp8dec ./resize
+	CGO_ENABLED=0 go test -tags purego $$(bash scripts/purego.sh)
 
 arm64: ## run the tests of pixels on arm64, emulated where that is not what this is (needs qemu-user-static; takes minutes)
 	CGO_ENABLED=0 GOARCH=arm64 go test -exec "$$(go env GOARCH | grep -qx arm64 || echo qemu-aarch64-static)" \
