@@ -67,6 +67,9 @@ func TestServeSigned(t *testing.T) {
 		}
 		body, _ := io.ReadAll(resp.Body)
 		resp.Body.Close()
+		if resp.Header.Get("X-Content-Type-Options") != "nosniff" {
+			t.Errorf("%s may be sniffed", test.uri)
+		}
 		if resp.StatusCode != test.status || !strings.Contains(string(body), test.says) {
 			t.Errorf("%s: %d %.200q", test.uri, resp.StatusCode, body)
 		}

@@ -218,6 +218,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 	// ServeMux answers paths that are not clean with a redirect; images' paths are the handler's to judge.
 	var root http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/" || strings.HasPrefix(r.URL.Path, "/-/") {
+			w.Header().Set("X-Content-Type-Options", "nosniff") // of a redirect to a clean path, too
 			pages.ServeHTTP(w, r)
 			return
 		}
