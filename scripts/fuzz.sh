@@ -19,11 +19,18 @@ if [ "${1:-}" = list ]; then
 	exit
 fi
 
+# harmless FILE: whether all that failed is that a busy machine ended the time within an input, which Go before 1.27 takes for a failure
+# (https://go.dev/issue/75804). What is found is written down, and said to be.
+harmless() { grep -q '^ *context deadline exceeded$' "$1" && ! grep -qE 'Failing input written|panic: |found while' "$1"; }
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
 failed=()
 while read -r package target; do
 	echo "== $package $target"
 	# What is found is written below the package's testdata/fuzz, to be committed with what mends it.
-	go test -run '^$' -fuzz "^$target\$" -fuzztime "${FUZZTIME:-30s}" "$package" </dev/null || failed+=("$package $target")
+	go test -run '^$' -fuzz "^$target\$" -fuzztime "${FUZZTIME:-30s}" "$package" </dev/null 2>&1 | tee "$log" ||
+		harmless "$log" || failed+=("$package $target")
 done < <(list)
 if [ ${#failed[@]} -gt 0 ]; then
 	printf 'failed: %s\n' "${failed[@]}"
