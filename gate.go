@@ -16,7 +16,7 @@ import (
 // A request joins, or is refused. Its render then asks for leave with an estimate of its bytes, once or twice: see
 // [resize.Renderer.Admit]. Sources take turns, and clients of a source: see [queue]. Whose turn it is waits until it fits, so
 // that a large picture is not passed by small ones for ever; those
-// that have begun go first, as they hold memory until they end. A picture that does not fit is made alone: when nothing else
+// that have begun go first, as they hold memory until they end. A picture that does not fit is made alone (if one may take as much: resize.Renderer.MaxMemory): when nothing else
 // works, the one whose turn it is always goes. So there is always one that works, and whoever ends lets the next ones in.
 //
 // Where too many wait, one more request is let in at the cost of the client who has most waiting: the newest of those is refused. So a
