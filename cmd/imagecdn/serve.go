@@ -211,8 +211,9 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", top)
-	mux.Handle("/-/", http.StripPrefix("/-", h.Admin(&imagecdn.AdminOptions{Keys: []string{*key}})))
-	guarded := allowed.Handler(guard.wrap(h)) // so that scripts may read why they are refused, too
+	admin := &imagecdn.AdminOptions{Keys: []string{*key}}
+	mux.Handle("/-/", http.StripPrefix("/-", h.Admin(admin)))
+	guarded := allowed.Handler(h.PurgeMethod(guard.wrap(h), admin)) // so that scripts may read why they are refused, too
 	// Pages and the API compress; images have done so already.
 	pages := gzhttp.GzipHandler(mux)
 	// ServeMux answers paths that are not clean with a redirect; images' paths are the handler's to judge.
