@@ -54,6 +54,15 @@ func NewServers(adapter string, client *http.Client, header http.Header, bases [
 	return s, nil
 }
 
+// Anywhere returns Servers of which there is one, that is wherever the requests of calls say: their base is empty. A nil client is that of
+// [NewClient]. The header is sent with each call.
+func Anywhere(client *http.Client, header http.Header) *Servers {
+	if client == nil {
+		client = NewClient(nil)
+	}
+	return &Servers{client: client, header: header.Clone(), bases: []string{""}, names: []string{""}}
+}
+
 // A ServerCall is a request that each server gets.
 type ServerCall struct {
 	Values  []string                                 // of the batch, that it is for; none means all of the batch
@@ -174,15 +183,20 @@ func (s *Servers) join(failed [][]*Error, call int) *Error {
 	var reasons []string
 	for i := range failed {
 		e := failed[i][call]
-		switch {
-		case e == nil:
-		case !same:
-			reasons = append(reasons, s.names[i]+": "+e.Error())
-		case e.Reason == "":
-			reasons = append(reasons, s.names[i]+": "+http.StatusText(e.Status))
-		default:
-			reasons = append(reasons, s.names[i]+": "+e.Reason)
+		if e == nil {
+			continue
 		}
+		reason := e.Reason
+		switch {
+		case !same:
+			reason = e.Error()
+		case reason == "":
+			reason = http.StatusText(e.Status)
+		}
+		if s.names[i] != "" {
+			reason = s.names[i] + ": " + reason
+		}
+		reasons = append(reasons, reason)
 	}
 	joined.Reason = strings.Join(reasons, "; ")
 	if len(s.names) > 1 {
