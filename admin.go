@@ -1,10 +1,6 @@
 package imagecdn
 
 import (
-	"cmp"
-	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,7 +9,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,12 +17,13 @@ import (
 
 // AdminOptions are the settings of [Handler.Admin].
 type AdminOptions struct {
-	// Keys open the API: a request has one of them in Authorization: Bearer KEY. Several let a key be
-	// replaced without a gap. With none, and no Authorize, every request to the API is answered 401.
+	// Keys open the API and the console: a request to the API has one of them in Authorization: Bearer KEY, and whoever signs in to
+	// the console types one. Several let a key be replaced without a gap. With none, and no Authorize, every request is answered 401.
 	Keys []string
 
-	// Authorize decides instead of Keys, where it is set: an error refuses the request. It is for programs
-	// that know their users by other means.
+	// Authorize decides instead of Keys, where it is set: an error refuses the request, and its text is told. It is for programs
+	// that know their users by other means; the console has no form to sign in then. Requests that change something are refused
+	// before, where a browser sends them for a page of another origin.
 	Authorize func(*http.Request) error
 
 	// Bases are where clients find the images: "https://img.example.com", or "https://www.example.com/img" with a handler that is mounted
@@ -43,7 +39,7 @@ const maxAPIBody = 1 << 20
 //
 //	http.Handle("/-/", http.StripPrefix("/-", h.Admin(&imagecdn.AdminOptions{Keys: keys})))
 //
-// It answers, in JSON:
+// The path that StripPrefix takes is where the console's cookie and links lead. It answers, in JSON:
 //
 //	POST /api/v1/purges             {"scope":"original","paths":["/photos/cat.jpg"],"mode":"delete"},
 //	                                {"scope":"prefix","paths":["/photos/2026/"]}, {"scope":"tag","tags":["product-17"]} or
@@ -53,6 +49,11 @@ const maxAPIBody = 1 << 20
 //	POST /api/v1/purges/{id}/retry  a new attempt for what failed: 202 with the job
 //	POST /api/v1/purges/{id}/cancel ends a job that waits; the purge itself stands: 200 with the job
 //	GET  /api/v1/purges/events      the states of all jobs as Server-Sent Events, after Last-Event-ID if given
+//	POST /api/v1/purges/check       {"text":"/photos/cat.jpg, /photos/dog.jpg"}: what is wrong with each path, before they are purged
+//	GET  /api/v1/stats              what has been served, fetched and made, and how full the cache and the queues are
+//	GET  /api/v1/images/SOURCE/PATH what is known and kept of an image
+//	GET  /api/v1/openapi.json       all this as an OpenAPI document
+//	GET  /console                   the same for people, in a browser; whoever has a key signs in with it
 //	GET  /healthz, /readyz          200 while the process lives, and while it serves; without a key
 //
 // and, for clients that were written for others, as docs/compatible-apis.md has it:
@@ -61,17 +62,18 @@ const maxAPIBody = 1 << 20
 //	POST /api/v1/purge              as imgix's Purge API
 //	POST /invalidation              as draft-nottingham-http-invalidation
 //
-// Refusals are {"error":{"code","message","path"}}, with the codes of [purge.ErrorCode].
+// Refusals are {"error":{"code","message","path"}}, with the codes of [purge.ErrorCode], and "unauthorized", "cross_origin", "limited".
+// docs/console.md has more of both.
 func (h *Handler) Admin(o *AdminOptions) http.Handler {
 	a := newAdmin(h, o)
+	a.hub = newHub(h.purges)
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /api/v1/purges", a.guarded(a.submit))
-	mux.HandleFunc("GET /api/v1/purges", a.guarded(a.list))
-	mux.HandleFunc("GET /api/v1/purges/{id}", a.guarded(a.get))
-	mux.HandleFunc("POST /api/v1/purges/{id}/retry", a.guarded(a.retry))
-	mux.HandleFunc("POST /api/v1/purges/{id}/cancel", a.guarded(a.cancel))
-	mux.HandleFunc("GET /api/v1/purges/events", a.guarded(a.events))
+	for _, r := range a.api() {
+		method, path, _ := strings.Cut(r.pattern, " ")
+		mux.HandleFunc(method+" /api/v1"+path, a.guarded(r.handle))
+	}
 	a.compatible(mux)
+	newConsole(a).register(mux)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", a.ready)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -89,63 +91,41 @@ func (h *Handler) Admin(o *AdminOptions) http.Handler {
 }
 
 type admin struct {
-	h         *Handler
-	authorize func(*http.Request) error
-	streams   atomic.Int32 // of events, open
-	bases     []base
-	waiting   atomic.Int32 // for the end of invalidations
-	recent    duplicates
+	h       *Handler
+	door    *doorkeeper
+	hub     *hub         // nil where no events are asked for
+	streams atomic.Int32 // of events, open
+	bases   []base
+	waiting atomic.Int32 // for the end of invalidations
+	recent  duplicates
 }
 
 func newAdmin(h *Handler, o *AdminOptions) *admin {
 	if o == nil {
 		o = new(AdminOptions)
 	}
-	a := &admin{h: h, authorize: o.Authorize, bases: h.parseBases(o.Bases)}
-	if a.authorize == nil {
-		a.authorize = bearer(o.Keys)
-	}
-	return a
+	return &admin{h: h, door: newDoorkeeper(o, h.opts.Client), bases: h.parseBases(o.Bases)}
 }
 
-var (
-	errNoKey    = errors.New("give a key: Authorization: Bearer KEY")
-	errWrongKey = errors.New("the key opens nothing here")
-)
-
-// bearer compares digests, so that neither a key's bytes nor its length can be timed.
-func bearer(keys []string) func(*http.Request) error {
-	var sums [][sha256.Size]byte
-	for _, k := range keys {
-		if k != "" {
-			sums = append(sums, sha256.Sum256([]byte(k)))
-		}
-	}
-	return func(r *http.Request) error {
-		scheme, key, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		given := sha256.Sum256([]byte(strings.TrimSpace(key)))
-		found := 0
-		for _, sum := range sums {
-			found |= subtle.ConstantTimeCompare(sum[:], given[:])
-		}
-		switch {
-		case !strings.EqualFold(scheme, "Bearer") || key == "":
-			return errNoKey
-		case found == 0:
-			return errWrongKey
-		}
-		return nil
-	}
+// A route is a method and a path, and what answers them.
+type route struct {
+	pattern string
+	handle  http.HandlerFunc
 }
 
-func (a *admin) guarded(next http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		if err := a.authorize(r); err != nil {
-			w.Header().Set("WWW-Authenticate", "Bearer")
-			writeAPIError(w, http.StatusUnauthorized, "unauthorized", err.Error(), "")
-			return
-		}
-		next(w, r)
+// api are the routes of the API, without /api/v1. console/openapi.json describes them.
+func (a *admin) api() []route {
+	return []route{
+		{"POST /purges", a.submit},
+		{"GET /purges", a.list},
+		{"POST /purges/check", a.checkPaths},
+		{"GET /purges/events", a.events},
+		{"GET /purges/{id}", a.get},
+		{"POST /purges/{id}/retry", a.retry},
+		{"POST /purges/{id}/cancel", a.cancel},
+		{"GET /stats", a.stats},
+		{"GET /images/{source}/{path...}", a.image},
+		{"GET /openapi.json", a.openAPI},
 	}
 }
 
@@ -157,18 +137,7 @@ func mounted(r *http.Request) string {
 
 func (a *admin) submit(w http.ResponseWriter, r *http.Request) {
 	var req purge.Request
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxAPIBody))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&req); err != nil {
-		status := http.StatusBadRequest
-		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-			status = http.StatusRequestEntityTooLarge
-		}
-		writeAPIError(w, status, "invalid_request", "the body is not a purge: "+strings.TrimPrefix(err.Error(), "json: "), "")
-		return
-	}
-	if d.More() {
-		writeAPIError(w, http.StatusBadRequest, "invalid_request", "the body has more than one purge", "")
+	if !readJSON(w, r, &req, "a purge") {
 		return
 	}
 	req.Cause = purge.ByAPI
@@ -182,9 +151,18 @@ func (a *admin) submit(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *admin) get(w http.ResponseWriter, r *http.Request) {
+	brief, err := wantsSummary(r)
+	if err != nil {
+		a.refuse(w, r, err)
+		return
+	}
 	rec, err := a.h.purges.Get(r.PathValue("id"))
 	if err != nil {
 		a.refuse(w, r, err)
+		return
+	}
+	if brief {
+		writeJSON(w, http.StatusOK, summarize(&rec))
 		return
 	}
 	writeJSON(w, http.StatusOK, rec)
@@ -200,9 +178,21 @@ func (a *admin) list(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	brief, err := wantsSummary(r)
+	if err != nil {
+		a.refuse(w, r, err)
+		return
+	}
 	records, next, err := a.h.purges.List(q.Get("cursor"), n)
 	if err != nil {
 		a.refuse(w, r, err)
+		return
+	}
+	if brief {
+		writeJSON(w, http.StatusOK, struct {
+			Purges []purgeSummary `json:"purges"`
+			Next   string         `json:"next"`
+		}{summarizeAll(records), next})
 		return
 	}
 	writeJSON(w, http.StatusOK, struct {
@@ -229,66 +219,6 @@ func (a *admin) cancel(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, job.Record())
 }
 
-// eventsBeat is how often a stream of events shows that it lives: often enough for proxies, which give up after a minute or so.
-const eventsBeat = 15 * time.Second
-
-// maxStreams is how many streams of events may be open: each is a connection and two goroutines.
-const maxStreams = 100
-
-// events sends purge.Service.Events, until the client goes, or the handler closes.
-func (a *admin) events(w http.ResponseWriter, r *http.Request) {
-	defer a.streams.Add(-1)
-	if a.streams.Add(1) > maxStreams {
-		w.Header().Set("Retry-After", "15")
-		writeAPIError(w, http.StatusTooManyRequests, "busy", fmt.Sprintf("%d streams of events are open, the most that may", maxStreams), "")
-		return
-	}
-	ctx, stop := context.WithCancel(r.Context())
-	defer stop()
-	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	rc := http.NewResponseController(w)
-	var writing sync.Mutex
-	send := func(format string, args ...any) {
-		writing.Lock()
-		defer writing.Unlock()
-		_ = rc.SetWriteDeadline(time.Now().Add(2 * eventsBeat)) // where there is none, the server's own holds
-		_, err := fmt.Fprintf(w, format, args...)
-		if err = cmp.Or(err, rc.Flush()); err != nil {
-			stop()
-		}
-	}
-	var beat sync.WaitGroup
-	defer beat.Wait()
-	defer stop()
-	events := a.h.purges.Events(ctx, r.Header.Get("Last-Event-ID"))
-	send(": the states of purges\n\n")
-	beat.Go(func() {
-		t := time.NewTicker(eventsBeat)
-		defer t.Stop()
-		for {
-			select {
-			case <-t.C:
-				send(": more to come\n\n")
-			case <-ctx.Done():
-				return
-			}
-		}
-	})
-	for e, err := range events {
-		if err != nil {
-			return
-		}
-		data, err := json.Marshal(e)
-		if err != nil {
-			a.h.log.Error("an event of a purge cannot be sent", "error", err)
-			return
-		}
-		send("id: %s\nevent: state\ndata: %s\n\n", e.EventID(), data)
-	}
-}
-
 func (a *admin) ready(w http.ResponseWriter, r *http.Request) {
 	if !a.h.enter() {
 		http.Error(w, "closing", http.StatusServiceUnavailable)
@@ -312,6 +242,20 @@ var statusOfCode = map[string]int{
 	"cancelled":       http.StatusServiceUnavailable,
 }
 
+// statusOf is the status, the code and the text of a purge that was refused.
+func (a *admin) statusOf(err error) (status int, code, text string) {
+	if p, ok := errors.AsType[*ParamError](err); ok {
+		return paramStatus(p), "invalid_path", p.Error()
+	}
+	code, text = purge.ErrorCode(err), err.Error()
+	status, known := statusOfCode[code]
+	if !known {
+		a.h.log.Error("a purge could not be made", "error", err)
+		status, text = http.StatusInternalServerError, "the server failed; nothing was promised"
+	}
+	return status, code, oneLine(text)
+}
+
 func (a *admin) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	status, code, text := a.explain(w, err)
 	path := ""
@@ -321,18 +265,9 @@ func (a *admin) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	writeAPIError(w, status, code, text, path)
 }
 
-// explain is what is answered to a purge that could not be made. It sets Retry-After.
+// explain is statusOf, which sets Retry-After.
 func (a *admin) explain(w http.ResponseWriter, err error) (status int, code, text string) {
-	if p, ok := errors.AsType[*ParamError](err); ok {
-		return paramStatus(p), "invalid_path", p.Error()
-	}
-	code = purge.ErrorCode(err)
-	status, known := statusOfCode[code]
-	text = err.Error()
-	if !known {
-		a.h.log.Error("a purge could not be made", "error", err)
-		status, text = http.StatusInternalServerError, "the server failed; nothing was promised"
-	}
+	status, code, text = a.statusOf(err)
 	if status == http.StatusTooManyRequests {
 		after := time.Second
 		if l, ok := errors.AsType[*purge.LimitError](err); ok {
@@ -341,6 +276,17 @@ func (a *admin) explain(w http.ResponseWriter, err error) (status int, code, tex
 		w.Header().Set("Retry-After", strconv.FormatFloat(math.Ceil(after.Seconds()), 'f', 0, 64))
 	}
 	return status, code, text
+}
+
+// openAPI is the description of the API.
+func (a *admin) openAPI(w http.ResponseWriter, r *http.Request) {
+	body, err := consoleFiles.ReadFile("console/openapi.json")
+	if err != nil {
+		a.refuse(w, r, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(body)
 }
 
 func writeAPIError(w http.ResponseWriter, status int, code, message, path string) {

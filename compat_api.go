@@ -42,21 +42,25 @@ func (a *admin) keyed(header string, refuse refusal, next http.HandlerFunc) http
 			asked = r.Clone(r.Context())
 			asked.Header.Set("Authorization", "Bearer "+key)
 		}
-		err := a.authorize(asked)
+		err := a.door.check(asked)
 		if err == nil {
 			next(w, r)
 			return
 		}
-		if err == errNoKey && header != "" {
-			err = errors.New(errNoKey.Error() + ", or " + header + ": KEY")
+		e, text := authErrorOf(err), err.Error()
+		if e == errNoKey && header != "" {
+			text += ", or " + header + ": KEY"
 		}
-		w.Header().Set("WWW-Authenticate", "Bearer")
-		refuse(w, http.StatusUnauthorized, "unauthorized", err.Error())
+		if e.status == http.StatusUnauthorized {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+		}
+		e.setRetry(w)
+		refuse(w, e.status, e.code, text)
 	}
 }
 
-// readJSON decodes the body of r, which is called what. It reports whether it could; else it has refused.
-func readJSON(w http.ResponseWriter, r *http.Request, what string, v any, refuse refusal) bool {
+// readJSONAs decodes the body of r, which is called what. It reports whether it could; else it has refused.
+func readJSONAs(w http.ResponseWriter, r *http.Request, what string, v any, refuse refusal) bool {
 	contentType := r.Header.Get("Content-Type")
 	if t, _, err := mime.ParseMediaType(contentType); err != nil || t != "application/json" && !strings.HasSuffix(t, "+json") {
 		refuse(w, http.StatusUnsupportedMediaType, "invalid_request", "the Content-Type is "+strconv.Quote(contentType)+"; the body is to be JSON")
@@ -198,7 +202,7 @@ func (a *admin) invalidateCloudimage(w http.ResponseWriter, r *http.Request) {
 		Scope string   `json:"scope"`
 		URLs  []string `json:"urls"`
 	}
-	if !readJSON(w, r, "an invalidation", &body, refuseCloudimage) {
+	if !readJSONAs(w, r, "an invalidation", &body, refuseCloudimage) {
 		return
 	}
 	var s selected
@@ -378,7 +382,7 @@ func (a *admin) purgeImgix(w http.ResponseWriter, r *http.Request) {
 			} `json:"attributes"`
 		} `json:"data"`
 	}
-	if !readJSON(w, r, "a purge", &body, refuseImgix) {
+	if !readJSONAs(w, r, "a purge", &body, refuseImgix) {
 		return
 	}
 	if body.Data.Type != "purges" {
@@ -546,7 +550,7 @@ func (a *admin) invalidate(w http.ResponseWriter, r *http.Request) {
 		Groups    []string `json:"groups"`
 		Purge     bool     `json:"purge"`
 	}
-	if !readJSON(w, r, "an invalidation event", &event, refuseHere) {
+	if !readJSONAs(w, r, "an invalidation event", &event, refuseHere) {
 		return
 	}
 	mode := purge.Revalidate
