@@ -273,8 +273,7 @@ function startForm(log) {
 				if (c.error.want) {
 					li.append('; the right form is ', element('code', {}, c.error.want));
 					if (c.error.want !== '/source/image.jpg' && c.error.want !== '/source/folder/') {
-						const use = element('button', {type: 'button'}, 'Use this');
-						use.setAttribute('aria-label', `Use ${c.error.want} in place of ${c.given}`);
+						const use = element('button', {type: 'button'}, 'Use this', element('span', {className: 'hide'}, ` in place of ${c.given}`));
 						use.addEventListener('click', () => {
 							text.value = text.value.split(/([,\r\n]+)/).map(part => part.trim() === c.given ? c.error.want : part).join('');
 							check();
@@ -431,12 +430,13 @@ function startVitals() {
 		const svg = $(`[data-vital=${name}]`, vitals).parentElement.querySelector('svg');
 		const known = values.filter(v => v !== null);
 		const high = top ?? Math.max(...known, 1e-9) * 1.1;
+		const span = Math.min(most, Math.max(values.length, 15)); // points across the plot
 		let line = '', area = '', begun = null, before = null;
 		values.forEach((v, i) => {
 			if (v === null) v = before; // nothing happened: as it was
 			if (v === null) return;
 			before = v;
-			const x = (i + most - values.length).toFixed(1), y = (34 - Math.min(v / high, 1) * 32).toFixed(1);
+			const x = (150 - (values.length - 1 - i) * 150 / (span - 1)).toFixed(1), y = (34 - Math.min(v / high, 1) * 32).toFixed(1);
 			begun ??= x;
 			line += (line ? 'L' : 'M') + x + ' ' + y;
 			area = `M${begun} 36L` + line.slice(1) + `L${x} 36Z`;
