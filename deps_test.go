@@ -63,7 +63,7 @@ var importPolicy = map[string]struct {
 	"purge/cdn":     {own: []string{"purge"}, modules: []string{"golang.org/x/time"}}, // rate
 	"purge/cdn/cdnfile": {own: []string{ // all that a file may name
 		"purge/cdn", "purge/cdn/akamai", "purge/cdn/bunny", "purge/cdn/cloudflare", "purge/cdn/cloudfront", "purge/cdn/cloudimage",
-		"purge/cdn/fastly", "purge/cdn/googlecdn", "purge/cdn/imgix", "purge/cdn/keycdn", "purge/cdn/leaseweb", "purge/cdn/nginx", "purge/cdn/souin", "purge/cdn/varnish",
+		"purge/cdn/fastly", "purge/cdn/generic", "purge/cdn/googlecdn", "purge/cdn/imgix", "purge/cdn/keycdn", "purge/cdn/leaseweb", "purge/cdn/nginx", "purge/cdn/souin", "purge/cdn/varnish",
 	}},
 	"purge/cdn/cdntest":    {},
 	"purge/cdn/akamai":     {own: []string{"purge/cdn"}},

@@ -20,7 +20,7 @@
 //	cloudfront   distribution accessKeyID secretAccessKey; sessionToken tagHeader tenant region api
 //	cloudimage   key; api
 //	fastly       service token; api
-//	generic      see [github.com/imagecdn/imagecdn/purge/cdn/generic]
+//	generic      forms; servers soft tags complete, as in [generic.Options]
 //	googlecdn    project urlMap; serviceAccountFile (without it, the token is the metadata server's) host api
 //	imgix        key; subImage sourceID api
 //	keycdn       zone key; tagBytes api
@@ -53,6 +53,7 @@ import (
 	"github.com/imagecdn/imagecdn/purge/cdn/cloudfront"
 	"github.com/imagecdn/imagecdn/purge/cdn/cloudimage"
 	"github.com/imagecdn/imagecdn/purge/cdn/fastly"
+	"github.com/imagecdn/imagecdn/purge/cdn/generic"
 	"github.com/imagecdn/imagecdn/purge/cdn/googlecdn"
 	"github.com/imagecdn/imagecdn/purge/cdn/imgix"
 	"github.com/imagecdn/imagecdn/purge/cdn/keycdn"
@@ -320,6 +321,12 @@ func adapter(kind string, read func(any) error) (cdn.CDN, error) {
 			return nil, err
 		}
 		return made(fastly.New(s.Service, s.Token, &fastly.Options{API: s.API}))
+	case "generic":
+		var s generic.Options
+		if err := read(&s); err != nil {
+			return nil, err
+		}
+		return made(generic.New(&s))
 	case "googlecdn":
 		var s struct{ Project, URLMap, ServiceAccountFile, Host, API string }
 		if err := read(&s); err != nil {

@@ -24,6 +24,7 @@ func TestEveryType(t *testing.T) {
 		"cloudfront": `"distribution":"E1A2B3C4D5E6F7","accessKeyID":"AKIDEXAMPLE","secretAccessKey":"$TOKEN","tagHeader":"X-Tags","region":"us-east-1"`,
 		"cloudimage": `"key":"$KEY"`,
 		"fastly":     `"service":"SU1Z0isxPaozGVKXdv0eY","token":"$TOKEN"`,
+		"generic":    `"forms":{"tag":{"url":"https://api.example.net/purge","header":{"Authorization":"$TOKEN","Content-Type":"application/json"},"body":"{\"tags\": {tags}}","maxItems":50,"rates":[{"name":"requests","burst":5,"perSecond":1}]}},"tags":[{"name":"Cache-Tag","separator":","}],"complete":true`,
 		"googlecdn":  `"project":"shop","urlMap":"www","host":"www.example.com"`,
 		"imgix":      `"key":"$KEY","subImage":true,"sourceID":"5f3c1a2b3c4d5e6f7a8b9c0d"`,
 		"keycdn":     `"zone":"12","key":"$KEY","tagBytes":1000`,
