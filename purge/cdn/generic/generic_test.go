@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,9 +20,11 @@ import (
 
 // A server records what it is asked, a line for each: method, host and URL, the headers K and Authorization, and the body.
 type server struct {
-	calls  []string
 	status map[string]int // by host
 	header http.Header
+
+	mu    sync.Mutex // guards calls
+	calls []string
 }
 
 // ServeHTTP implements [http.Handler].
@@ -36,7 +39,9 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if len(b) > 0 {
 		line += " " + string(b)
 	}
+	s.mu.Lock()
 	s.calls = append(s.calls, line)
+	s.mu.Unlock()
 	if status := s.status[r.Host]; status != 0 {
 		for k, v := range s.header {
 			w.Header()[k] = v
