@@ -586,10 +586,13 @@ func (a *admin) invalidate(w http.ResponseWriter, r *http.Request) {
 	}{ids})
 }
 
+// maxInvalidations is how many requests may wait for the end of theirs.
+const maxInvalidations = 100
+
 // wait waits for the end of jobs, as long as an answer may. It returns what is to be answered.
 func (a *admin) wait(w http.ResponseWriter, r *http.Request, jobs []*purge.Job) (status int, err error) {
 	defer a.waiting.Add(-1)
-	if a.waiting.Add(1) > maxStreams {
+	if a.waiting.Add(1) > maxInvalidations {
 		return http.StatusAccepted, nil
 	}
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(2 * invalidateWithin)) // where there is none, the server's own holds

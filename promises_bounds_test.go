@@ -560,9 +560,9 @@ func TestI15NothingIsUnbounded(t *testing.T) {
 			return w, over
 		}
 		var all []*sync.WaitGroup
-		for i := range 101 {
+		for i := range 1001 {
 			w, over := open()
-			if all = append(all, over); (w.Code == http.StatusTooManyRequests) != (i == 100) {
+			if all = append(all, over); (w.Code == http.StatusTooManyRequests) != (i == 1000) {
 				s.Errorf("stream %d: %d", i, w.Code)
 			}
 		}
