@@ -217,7 +217,7 @@ type askReport struct {
 // ask sends a request for a picture to the handler itself, past whatever is mounted around it.
 func (h *Handler) ask(r *http.Request, rawURL, accept string) (*askReport, error) {
 	u, err := url.ParseRequestURI(rawURL)
-	if err != nil || u.Host != "" || !strings.HasPrefix(rawURL, "/") {
+	if err != nil || u.Host != "" || !strings.HasPrefix(rawURL, "/") || strings.HasPrefix(rawURL, "//") {
 		return nil, fmt.Errorf("%q is no path of an image with parameters, such as /photos/cat.jpg?w=400", oneLine(rawURL))
 	}
 	sent, err := http.NewRequestWithContext(r.Context(), http.MethodGet, u.String(), nil)

@@ -104,4 +104,18 @@ func FillDuplicates(n int) int {
 		d.again(strconv.Itoa(i), time.Unix(0, 0))
 	}
 	return len(d.at)
+// AdminRoutes are the routes of the API, and those of the console for who has not signed in and for who has.
+func AdminRoutes(h *Handler) (api, open, signed []string) {
+	a := &admin{h: h}
+	for _, r := range a.api() {
+		api = append(api, r.pattern)
+	}
+	o, s := (&console{admin: a}).routes()
+	for _, r := range o {
+		open = append(open, r.pattern)
+	}
+	for _, r := range s {
+		signed = append(signed, r.pattern)
+	}
+	return api, open, signed
 }

@@ -71,10 +71,13 @@ func (s *stats) answered(o outcome, bytes int64) {
 // timed takes the time of a picture that is about to be sent: of a miss from when it was found to be one, of a hit from when the request
 // came, where that is known.
 func (s *stats) timed(p *picture, came, asked time.Time) {
-	switch {
-	case !asked.IsZero():
+	if came.IsZero() && asked.IsZero() {
+		return
+	}
+	switch hit := p.outcome() == outcomeHit; {
+	case !hit && !asked.IsZero():
 		s.latency.miss.observe(time.Since(asked))
-	case !came.IsZero() && p.outcome() == outcomeHit:
+	case hit && !came.IsZero():
 		s.latency.hit.observe(time.Since(came))
 	}
 }

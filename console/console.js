@@ -14,6 +14,8 @@ const labels = {
 	done: 'Done', error_cdn_node: 'ERROR_CDN_NODE', error: 'ERROR', expired: 'Expired',
 };
 const tones = {received: 'wait', done: 'ok', error_cdn_node: 'bad', error: 'bad', expired: 'off'};
+// rank says which of two summaries of a job is the later one: states come in order, and attempts one after the other.
+const rank = s => 8 * s.attempt + (final(s.state) ? 7 : Object.keys(labels).indexOf(s.state));
 const final = state => ['done', 'error_cdn_node', 'error', 'expired'].includes(state);
 const count = new Intl.NumberFormat('en');
 const local = new Intl.DateTimeFormat(undefined, {dateStyle: 'medium', timeStyle: 'medium'});
@@ -131,7 +133,9 @@ function sign(state) {
 // fill writes a summary into a row.
 function fill(row, s) {
 	const field = name => $(`[data-field=${name}]`, row);
+	if (row.dataset.id === s.id && rank(s) < Number(row.dataset.rank)) return; // the row is newer
 	row.dataset.id = s.id;
+	row.dataset.rank = rank(s);
 	row.dataset.state = s.state;
 	const state = field('state');
 	if ($('.word', state)?.textContent !== labels[s.state]) state.replaceChildren(sign(s.state));
@@ -367,6 +371,7 @@ function startForm(log) {
 		$('[data-text=what]', sure).textContent = source ? `all of the source ${source}` : 'the whole cache';
 		$('.danger', sure).textContent = source ? `Purge all of ${source}` : 'Purge everything';
 		$('#sure-title').textContent = source ? `Purge all of ${source}?` : 'Purge everything?';
+		for (const p of $$('[data-mode]', sure)) p.hidden = p.dataset.mode !== form.elements.mode.value;
 		sure.returnValue = 'no';
 		sure.showModal();
 		return new Promise(resolve => sure.addEventListener('close', () => resolve(sure.returnValue === 'yes'), {once: true}));

@@ -136,7 +136,9 @@ async function main() {
   const first = rowOf("/photos/chelsea.png");
   await settled(first, "Done");
   const seen = await statesOf(first);
-  assert.deepEqual(seen.slice(-2), ["Flushing CDN servers", "Done"]);
+  const way = ["Received", "Preparing", "Flushing servers", "Flushing CDN servers", "Done"];
+  assert.deepEqual(seen, way.slice(-seen.length)); // from whatever it had come to when it was first seen, and never back
+  assert.ok(seen.length >= 2);
   ok(`a purge of two images: ${seen.join(" ▶ ")}`);
   await first.getByText("See links (2)").click();
   await first.locator(".links code", { hasText: "/photos/coffee.png" }).waitFor();
