@@ -56,8 +56,8 @@ func (a *admin) events(w http.ResponseWriter, r *http.Request) {
 	defer beat.Wait()
 	defer stop()
 	hub, last := a.hub, r.Header.Get("Last-Event-ID")
-	next := hub.join()
-	defer hub.leave()
+	group, next := hub.join()
+	defer hub.leave(group)
 	send([]byte(": the states of purges\n\n"))
 	beat.Go(func() {
 		t := time.NewTicker(eventsBeat)
@@ -80,7 +80,7 @@ func (a *admin) events(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	for ctx.Err() == nil {
-		batch, news, ended := hub.from(next)
+		batch, news, ended := hub.from(group, next)
 		switch {
 		case batch == nil: // fallen behind
 			if next, last = a.catchUp(ctx, last, brief, send); next < 0 {
@@ -135,23 +135,28 @@ func (a *admin) catchUp(ctx context.Context, last string, brief bool, send func(
 }
 
 // A hub reads the events of all jobs once for all streams, and encodes each once. Those who watch cost whoever purges nothing but the
-// hub's own reading, and the processor's time for their connections: for that they are woken wakeEvery at most.
+// hub's own reading, and the processor's time for their connections. So that a purge does not wait for that, streams are woken in small
+// groups, one after the other, and every group wakeEvery at most.
 type hub struct {
 	service *purge.Service
 
 	mu       sync.Mutex // guards what follows
 	watchers int
-	stop     context.CancelFunc // of the reading
-	events   []*hubEvent        // the latest
-	first    int                // the number of events[0]
+	members  [wakeGroups]int           // of watchers
+	news     [wakeGroups]chan struct{} // closed when there is something for a group
+	stop     context.CancelFunc        // of the reading
+	events   []*hubEvent               // the latest
+	first    int                       // the number of events[0]
 	bytes    int
-	news     chan struct{}
-	waking   bool // news is about to be closed
+	waking   bool // groups are being woken, or about to be
+	since    bool // something has come since the first of them was
 	ended    bool
 }
 
 const (
 	wakeEvery   = 20 * time.Millisecond
+	wakeApart   = time.Millisecond
+	wakeGroups  = 64
 	maxHubBytes = 4 << 20
 	maxHubBatch = 64
 )
@@ -178,10 +183,16 @@ func newHubEvent(e purge.Event) *hubEvent {
 	}
 }
 
-func newHub(service *purge.Service) *hub { return &hub{service: service, news: make(chan struct{})} }
+func newHub(service *purge.Service) *hub {
+	b := &hub{service: service}
+	for i := range b.news {
+		b.news[i] = make(chan struct{})
+	}
+	return b
+}
 
-// join counts a stream in, and returns the number of the next event. The first begins the reading.
-func (b *hub) join() (next int) {
+// join counts a stream in, and returns its group and the number of the next event. The first begins the reading.
+func (b *hub) join() (group, next int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.watchers++; b.watchers == 1 {
@@ -196,13 +207,20 @@ func (b *hub) join() (next int) {
 			}
 		}()
 	}
-	return b.first + len(b.events)
+	for i, n := range b.members {
+		if n < b.members[group] {
+			group = i
+		}
+	}
+	b.members[group]++
+	return group, b.first + len(b.events)
 }
 
 // leave counts a stream out. The last ends the reading.
-func (b *hub) leave() {
+func (b *hub) leave(group int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.members[group]--
 	if b.watchers--; b.watchers == 0 {
 		b.stop()
 		b.first += len(b.events)
@@ -230,19 +248,34 @@ func (b *hub) add(ctx context.Context, e purge.Event, err error) (more bool) {
 			b.first++
 		}
 	}
+	b.since = true
 	if !b.waking {
 		b.waking = true
-		time.AfterFunc(wakeEvery, b.wake)
+		time.AfterFunc(wakeEvery, func() { b.wake(0) })
 	}
 	return err == nil
 }
 
-func (b *hub) wake() {
+// wake wakes a group, or the first after it that has anybody, and sees to the next.
+func (b *hub) wake(group int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.waking = false
-	close(b.news)
-	b.news = make(chan struct{})
+	if group == 0 {
+		b.since = false
+	}
+	for group < wakeGroups && b.members[group] == 0 {
+		group++
+	}
+	switch {
+	case group < wakeGroups:
+		close(b.news[group])
+		b.news[group] = make(chan struct{})
+		time.AfterFunc(wakeApart, func() { b.wake(group + 1) })
+	case b.since:
+		time.AfterFunc(wakeEvery, func() { b.wake(0) })
+	default:
+		b.waking = false
+	}
 }
 
 // find returns the number of the event with that ID.
@@ -265,7 +298,7 @@ func (b *hub) end() int {
 
 // from returns some events from a number on: nil where they are held no more, and none where there are none yet, and then what to
 // wait for, unless there will never be any.
-func (b *hub) from(next int) (batch []*hubEvent, news <-chan struct{}, ended bool) {
+func (b *hub) from(group, next int) (batch []*hubEvent, news <-chan struct{}, ended bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if next < b.first {
@@ -274,5 +307,5 @@ func (b *hub) from(next int) (batch []*hubEvent, news <-chan struct{}, ended boo
 	rest := b.events[next-b.first:]
 	batch = make([]*hubEvent, min(len(rest), maxHubBatch))
 	copy(batch, rest)
-	return batch, b.news, b.ended
+	return batch, b.news[group], b.ended
 }
