@@ -11,7 +11,7 @@ ROUNDS ?= 6
 OPS ?= 1000000
 KILLS ?= 500
 
-.PHONY: help test race purego arm64 fuzz golden sheets bench bench-compare bench-peers soak load hits caches hitratio generate lint cross browser smoke conformance ci
+.PHONY: help test race purego arm64 fuzz golden sheets console bench bench-compare bench-peers soak load hits caches hitratio generate lint cross browser smoke conformance ci
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -69,6 +69,9 @@ soak: ## OPS (1,000,000) operations of random histories, and KILLS (500) kills o
 
 browser: ## look at SVG in a real Chromium: nothing of it runs, and it looks the same (a minute or two)
 	go test -run Chromium -count 1 -v -timeout 10m . -chromium
+
+console: ## use the console in a real Chromium and look at it with axe-core; pictures of it in dist/console (needs node and npm; two minutes)
+	bash scripts/console.sh
 
 bench-peers: ## compare with sharp and libvips: speed, sets of widths, quality, memory; ROUNDS, SECONDS_EACH (under 10 minutes)
 	bash scripts/bench-peers.sh

@@ -104,6 +104,8 @@ func FillDuplicates(n int) int {
 		d.again(strconv.Itoa(i), time.Unix(0, 0))
 	}
 	return len(d.at)
+}
+
 // AdminRoutes are the routes of the API, and those of the console for who has not signed in and for who has.
 func AdminRoutes(h *Handler) (api, open, signed []string) {
 	a := &admin{h: h}

@@ -201,6 +201,12 @@ if "$tmp/imagecdn" purge -server "$url" -key wrong /web/rocket.jpg >"$tmp/purge.
 	fail "a wrong key was taken"
 fi
 ok "a wrong key is refused"
+get "$url/-/console"
+[ "$status" = 303 ] || fail "the console without a session: $status"
+curl -sS -m 60 -o /dev/null -c "$tmp/jar" -d key=smoke "$url/-/console/sign-in" || fail "signing in to the console: exit status $?"
+get "$url/-/console" -b "$tmp/jar"
+[ "$status" = 200 ] && grep -q "Invalidation log" "$tmp/body" || fail "the console with a session: $status"
+ok "the console opens for its key"
 "$tmp/imagecdn" purge -server "$url" -key smoke /web/rocket.jpg >"$tmp/purge.out" 2>"$tmp/purge.err" || fail "the purge: exit status $?"
 grep -q ' done$' "$tmp/purge.out" || fail "the purge: $(cat "$tmp/purge.out")"
 ok "done: $(tail -n 1 "$tmp/purge.out")"

@@ -96,7 +96,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 	files := f.Int64("cache-files", 0, "most `files` and folders on disk; 0 means one for 16 KiB of -cache-size and at least 1,000,000, less than 0 no limit")
 	f.Var(&memory, "memory", "most `bytes` of images in memory")
 	f.Var(&renders, "render-memory", "most `bytes` of memory for making pictures, or unlimited")
-	key := f.String("api-key", "", "`key` of the invalidation API (default: a new one, which is printed)")
+	key := f.String("api-key", "", "`key` of the console and the invalidation API (default: a new one, which is printed)")
 	keyFile := f.String("api-key-file", "", "`file` that holds the key")
 	var private privateFlag
 	f.Var(&private, "allow-private", "let sources be at loopback and private addresses: all, or with =`NAME,NAME` these")
@@ -329,9 +329,9 @@ func announce(w io.Writer, base string, sources imagecdn.Sources, dialect *diale
 			}
 		}
 	}
-	fmt.Fprintf(w, "\nThe cache is in %s.\n", cmp.Or(dir, "memory"))
+	fmt.Fprintf(w, "\nThe cache is in %s.\nThe console is at %s/-/console\n", cmp.Or(dir, "memory"), base)
 	if key != "" {
-		fmt.Fprintf(w, "The key of the invalidation API, for this run: %s\n", key)
+		fmt.Fprintf(w, "The key of the console and the invalidation API, for this run: %s\n", key)
 		if demo {
 			fmt.Fprintf(w, "  go run ./cmd/imagecdn purge -server %s -key %s /photos/%s\n", base, key, firstSample())
 		}

@@ -167,8 +167,17 @@ async function main() {
   await text.fill("/photos/retina.jpg\n/photos/rocket.jpg");
   await page.waitForFunction(() => !document.querySelector("#send").disabled && document.querySelectorAll("#review input").length === 2);
   await send.click();
-  const again = rows.first();
-  await settled(again, "ERROR_CDN_NODE");
+  await settled(rows.first(), "ERROR_CDN_NODE");
+  const again = rowOf("/photos/retina.jpg");
+  await text.fill("/photos/coffee.png, /photos/astronaut.png, /photos/rocket.jpg");
+  await page.waitForFunction(() => !document.querySelector("#send").disabled && document.querySelectorAll("#review input").length === 3);
+  await send.click();
+  await settled(rowOf("/photos/coffee.png"), "Flushing CDN servers");
+  await page.evaluate(() => window.scrollTo(0, 0));
+  await page.setViewportSize({ width: 1280, height: 1000 });
+  await page.screenshot({ path: join(pictures, "console.png") }); // which docs have
+  await page.setViewportSize(views[0][2]);
+  await settled(rowOf("/photos/coffee.png"), "Done");
   await again.getByRole("button", { name: "Retry" }).click();
   await settled(again, "Done");
   ok("Retry in the log");
