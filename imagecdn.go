@@ -450,6 +450,7 @@ type picture struct {
 	tag     string // the key as an ETag, where it is known already
 	thing   *cache.Thing
 	file    *cache.File // in place of thing, where the bytes are to be sent from a file
+	tier    cache.Tier  // where they were, if they were found
 	made    bool        // for this request, or for one that it shared the work with
 	spare   bool        // made, and not stored, as too many of its image are
 	drawing bool        // the original is SVG, and p what may be served of it
@@ -728,11 +729,13 @@ func (h *Handler) find(ctx context.Context, p *picture) error {
 }
 
 func (h *Handler) look(ctx context.Context, p *picture) (err error) {
-	if f, ok := h.store.(cache.Finder); ok {
-		p.thing, p.file, err = f.Find(ctx, p.key)
-	} else {
+	f, ok := h.store.(cache.Finder)
+	if !ok {
 		p.thing, err = h.store.Get(ctx, p.key)
+		return err
 	}
+	found, err := f.Find(ctx, p.key)
+	p.thing, p.file, p.tier = found.Thing, found.File, found.Tier
 	return err
 }
 

@@ -159,6 +159,9 @@ func SortContents(all []Content) {
 // A Usage is how full a store is.
 type Usage struct {
 	Memory, Disk *TierUsage // nil where there is none
+
+	// Of a tiered store, what is on its way to the slow tier, in bytes, and how many things had no room to wait in, and are not there.
+	Waiting, Dropped int64
 }
 
 // A TierUsage is how full the memory or the disk of a store is.
@@ -166,7 +169,8 @@ type TierUsage struct {
 	Bytes, MaxBytes int64 // in use, and the most that may be; negative means no limit
 	Files, MaxFiles int64 // of a disk, with folders of images
 
-	Evicted, Damaged, Faults int64 // of a disk: see DiskStats
+	Evicted         int64 // things that went to make room for others, ever since the store was opened; of a disk files
+	Damaged, Faults int64 // of a disk: see DiskStats
 }
 
 // UsageOf says how full a store of this package is. Of another it says nothing.
@@ -176,6 +180,9 @@ func UsageOf(s Store) (u Usage) {
 		u = UsageOf(s.fast)
 		slow := UsageOf(s.slow)
 		u.Memory, u.Disk = cmp.Or(u.Memory, slow.Memory), cmp.Or(u.Disk, slow.Disk)
+		s.mu.Lock()
+		u.Waiting, u.Dropped = u.Waiting+slow.Waiting+s.bytes, u.Dropped+slow.Dropped+s.dropped
+		s.mu.Unlock()
 	case *Memory:
 		u.Memory = s.usage()
 	case *Disk:
@@ -188,7 +195,7 @@ func UsageOf(s Store) (u Usage) {
 func (m *Memory) usage() *TierUsage {
 	m.open.RLock()
 	defer m.open.RUnlock()
-	u := &TierUsage{MaxBytes: m.bytes}
+	u := &TierUsage{MaxBytes: m.bytes, Evicted: m.evicted.Load()}
 	if !m.closed {
 		u.Bytes = max(0, m.cache.MaxCost()-m.cache.RemainingCost())
 	}

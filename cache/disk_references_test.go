@@ -75,7 +75,8 @@ func areThere(t *testing.T, d *Disk, keys []Key, want bool) {
 		if _, err := d.Get(t.Context(), k); (err == nil) != want {
 			t.Errorf("%s: %v, want it there: %v", k.Image, err, want)
 		}
-		_, f, err := d.Find(t.Context(), k)
+		found, err := d.Find(t.Context(), k)
+		f := found.File
 		if (err == nil) != want {
 			t.Errorf("%s: Find: %v, want it there: %v", k.Image, err, want)
 		}

@@ -15,9 +15,24 @@ import (
 type Finder interface {
 	Store
 
-	// Find is Get, with two ways to answer: where file is not nil, thing is, and the caller has to close file.
-	Find(ctx context.Context, k Key) (thing *Thing, file *File, err error)
+	// Find is Get, with two ways to answer.
+	Find(ctx context.Context, k Key) (Found, error)
 }
+
+// Found is what a Finder has: a thing, or a file that the caller has to close.
+type Found struct {
+	Thing *Thing
+	File  *File // in place of Thing
+	Tier  Tier  // where it was
+}
+
+// A Tier is a part of a store.
+type Tier uint8
+
+const (
+	InMemory Tier = iota
+	OnDisk
+)
 
 // A File is a thing whose bytes are in an open file. It is for one caller, to be written once and closed.
 type File struct {
@@ -53,12 +68,12 @@ type checkedFile struct {
 const maxChecked = 10_000
 
 // Find implements [Finder]. Each file is checked when it is first found.
-func (d *Disk) Find(ctx context.Context, k Key) (*Thing, *File, error) {
+func (d *Disk) Find(ctx context.Context, k Key) (Found, error) {
 	if f, err := d.send(&k, 0); f != nil || err != nil {
-		return nil, f, err
+		return Found{File: f, Tier: OnDisk}, err
 	}
 	th, err := d.Get(ctx, k)
-	return th, nil, err
+	return Found{Thing: th, Tier: OnDisk}, err
 }
 
 // send opens the file of a thing at its body. It returns neither file nor error where Get is the way to read it: where the

@@ -10,7 +10,8 @@ import (
 
 func sentBy(t *testing.T, s Finder, k Key) (body string, header http.Header, file bool) {
 	t.Helper()
-	th, f, err := s.Find(t.Context(), k)
+	found, err := s.Find(t.Context(), k)
+	th, f := found.Thing, found.File
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +29,7 @@ func sentBy(t *testing.T, s Finder, k Key) (body string, header http.Header, fil
 func TestFindGivesTheFile(t *testing.T) {
 	d := openDisk(t, t.TempDir(), nil)
 	k := keyOf("/a", Derivative, "x")
-	if _, _, err := d.Find(t.Context(), k); !errors.Is(err, ErrNotFound) {
+	if _, err := d.Find(t.Context(), k); !errors.Is(err, ErrNotFound) {
 		t.Errorf("nothing there: %v", err)
 	}
 	if err := d.Put(t.Context(), k, &Thing{Header: http.Header{"Content-Type": {"image/png"}}, Body: []byte("the bytes")}, nil); err != nil {
@@ -49,7 +50,7 @@ func TestFindGivesTheFile(t *testing.T) {
 	whole[len(whole)-1] ^= 1
 	os.Remove(path)
 	os.WriteFile(path, whole, 0o600)
-	if _, _, err := d.Find(t.Context(), k); !errors.Is(err, ErrNotFound) {
+	if _, err := d.Find(t.Context(), k); !errors.Is(err, ErrNotFound) {
 		t.Errorf("damaged: %v", err)
 	}
 	if d.Stats().Damaged != 1 {
@@ -78,7 +79,8 @@ func TestFoundFileOutlivesAPurge(t *testing.T) {
 	d := openDisk(t, t.TempDir(), nil)
 	k := keyOf("/a", Derivative, "x")
 	put(t, d, k, "the bytes")
-	_, f, err := d.Find(t.Context(), k)
+	found, err := d.Find(t.Context(), k)
+	f := found.File
 	if err != nil || f == nil {
 		t.Fatal(err)
 	}
@@ -93,7 +95,7 @@ func TestFoundFileOutlivesAPurge(t *testing.T) {
 	if _, err := f.WriteTo(&b); err != nil || b.String() != "the bytes" {
 		t.Errorf("%q, %v", &b, err)
 	}
-	if _, _, err := d.Find(t.Context(), k); !errors.Is(err, ErrNotFound) {
+	if _, err := d.Find(t.Context(), k); !errors.Is(err, ErrNotFound) {
 		t.Errorf("afterwards: %v", err)
 	}
 }

@@ -16,9 +16,10 @@ import (
 // are in it, and names never. Beside it stands a strict index of which keys belong to which image, so
 // that an image's things can be found and freed. A composite is in it under each of its images.
 type Memory struct {
-	bytes int64
-	seed  maphash.Seed
-	cache *ristretto.Cache[uint64, *held] // by hash; what it returns is compared with the whole key
+	bytes   int64
+	seed    maphash.Seed
+	cache   *ristretto.Cache[uint64, *held] // by hash; what it returns is compared with the whole key
+	evicted atomic.Int64
 
 	// open is held to read while cache is used. Ristretto panics, or waits for ever, where it is closed
 	// meanwhile.
@@ -105,6 +106,7 @@ func NewMemory(bytes int64) *Memory {
 		MaxCost:            max(1, m.bytes),
 		BufferItems:        64,
 		IgnoreInternalCost: true, // size() has it
+		OnEvict:            func(*ristretto.Item[*held]) { m.evicted.Add(1) },
 		OnExit:             m.exit,
 	})
 	if err != nil {

@@ -34,6 +34,7 @@ type tiered struct {
 	waiting map[*write]struct{} // in queue, and in writers' hands
 	bytes   int64               // of all that waits
 	closed  bool
+	dropped int64 // writes that found no room
 }
 
 type write struct {
@@ -47,6 +48,11 @@ func (t *tiered) Get(ctx context.Context, k Key) (*Thing, error) {
 	if th, err := t.fast.Get(ctx, k); err == nil {
 		return th, nil
 	}
+	return t.fill(ctx, k)
+}
+
+// fill looks in slow, and copies what it finds to fast.
+func (t *tiered) fill(ctx context.Context, k Key) (*Thing, error) {
 	th, err := t.slow.Get(ctx, k)
 	if err != nil {
 		return nil, err
@@ -60,17 +66,25 @@ func (t *tiered) Get(ctx context.Context, k Key) (*Thing, error) {
 const sendable = 1 << 20
 
 // Find implements [Finder].
-func (t *tiered) Find(ctx context.Context, k Key) (*Thing, *File, error) {
+func (t *tiered) Find(ctx context.Context, k Key) (Found, error) {
 	if th, err := t.fast.Get(ctx, k); err == nil {
-		return th, nil, nil
+		return Found{Thing: th, Tier: tierOf(t.fast)}, nil
 	}
 	if d, ok := t.slow.(*Disk); ok {
 		if f, err := d.send(&k, sendable); f != nil || err != nil {
-			return nil, f, err
+			return Found{File: f, Tier: OnDisk}, err
 		}
 	}
-	th, err := t.Get(ctx, k)
-	return th, nil, err
+	th, err := t.fill(ctx, k)
+	return Found{Thing: th, Tier: tierOf(t.slow)}, err
+}
+
+// tierOf is where a store that is no tiered one keeps things. One that is not of this package counts as memory.
+func tierOf(s Store) Tier {
+	if _, ok := s.(*Disk); ok {
+		return OnDisk
+	}
+	return InMemory
 }
 
 func (t *tiered) Put(ctx context.Context, k Key, th *Thing, valid func() bool) error {
@@ -79,6 +93,7 @@ func (t *tiered) Put(ctx context.Context, k Key, th *Thing, valid func() bool) e
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed || t.bytes > 0 && t.bytes+size > maxWaiting {
+		t.dropped++
 		return err
 	}
 	w := &write{key: k, thing: th, valid: valid}
@@ -87,6 +102,7 @@ func (t *tiered) Put(ctx context.Context, k Key, th *Thing, valid func() bool) e
 		t.waiting[w] = struct{}{}
 		t.bytes += size
 	default:
+		t.dropped++
 	}
 	return err
 }

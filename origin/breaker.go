@@ -21,8 +21,10 @@ type breakers struct {
 	pause time.Duration // the first one
 	log   *slog.Logger
 
-	mu    sync.Mutex // guards what follows
-	hosts map[string]*breaker
+	mu      sync.Mutex // guards what follows
+	hosts   map[string]*breaker
+	opened  int64
+	refused int64
 }
 
 // A breaker is a host that has failed.
@@ -69,6 +71,7 @@ func (a *breakers) try(host string) (*attempt, error) {
 	}
 	if b.open {
 		if !b.mayProbe() {
+			a.refused++
 			return nil, &Error{Text: "origin: the origin has failed often, and is left alone for a while", Kind: ErrBroken, Cause: b.err}
 		}
 		b.probing = true
@@ -128,6 +131,9 @@ func (t *attempt) fail(err error) {
 			b.pause = a.pause
 		default:
 			return
+		}
+		if !b.open {
+			a.opened++
 		}
 		b.open, b.probing = true, false
 		b.until = now.Add(b.pause)

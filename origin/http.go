@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -115,6 +116,7 @@ type HTTP struct {
 	guard     *guard
 	transport *http.Transport
 	breakers  *breakers
+	retried   atomic.Int64
 }
 
 const (
@@ -284,6 +286,33 @@ func (h *HTTP) Close() error {
 	return nil
 }
 
+// HTTPStats is what has become of requests since a client was made.
+type HTTPStats struct {
+	Retries int64 // requests that were sent again
+	Opened  int64 // times that a host began to be left alone, as it had failed often
+	Refused int64 // requests that were not sent, as their host was left alone
+
+	Failing   int // hosts whose last request failed, or that are left alone, now
+	LeftAlone int // of those, how many are left alone, now
+}
+
+// Stats says what has become of requests.
+func (h *HTTP) Stats() HTTPStats {
+	b := h.breakers
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := HTTPStats{Retries: h.retried.Load(), Opened: b.opened, Refused: b.refused}
+	for _, host := range b.hosts {
+		if host.open || host.failures > 0 {
+			s.Failing++
+		}
+		if host.open {
+			s.LeftAlone++
+		}
+	}
+	return s
+}
+
 // RoundTrip fetches an image:
 //
 //  1. The request is checked, and its path joined to the base.
@@ -370,6 +399,7 @@ func (h *HTTP) exchange(ctx context.Context, req *http.Request) (*http.Response,
 				discard(resp.Body)
 			}
 			retries--
+			h.retried.Add(1)
 			delay = min(2*delay, lastBackoff)
 			select {
 			case <-time.After(wait):

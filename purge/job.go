@@ -339,6 +339,12 @@ func (s *Service) flush(j *Job, i int, last bool) bool {
 		return true // cut short by Close
 	}
 	defer j.share(i, res)
+	s.counts.removed.add(res)
+	defer func() {
+		if p.State.Final() {
+			s.counts.paths[p.Outcome]++
+		}
+	}()
 	p = &j.edit()[i]
 	p.add(res)
 	switch {

@@ -91,6 +91,8 @@ func (s *Service) load(ctx context.Context) error {
 		if len(j.rec.History) == 0 { // it was an intent
 			s.insert(j)
 			s.reach(j, Received, j.rec.Date)
+		} else {
+			s.counts.active[j.rec.State]++
 		}
 		s.enqueue(j)
 	}

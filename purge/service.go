@@ -164,6 +164,8 @@ type Service struct {
 	line    *list.List // of *Job: with events to tell, waiting for a teller
 	untold  int        // events dropped and not yet logged
 
+	counts counts
+
 	closed  bool          // Close was called
 	stopped bool          // Close has cut short what was left; nothing changes any more
 	quiet   chan struct{} // closed when closed and nothing runs or waits
@@ -190,6 +192,7 @@ func newService(t Target, o *ServiceOptions) *Service {
 		pending: make(map[string]int),
 		line:    list.New(),
 		stream:  stream{news: make(chan struct{})},
+		counts:  newCounts(),
 		quiet:   make(chan struct{}),
 		gone:    make(chan struct{}),
 	}
@@ -210,6 +213,14 @@ func newService(t Target, o *ServiceOptions) *Service {
 // The errors are a *[RequestError], a *[PathError], a *[LimitError], [ErrBusy], [ErrClosed], and
 // what Target.Accept returned, wrapped; [ErrorCode] tells them apart.
 func (s *Service) Submit(ctx context.Context, r Request, onStatus func(Event)) (*Job, error) {
+	j, err := s.submit(ctx, r, onStatus)
+	if err != nil {
+		s.refuse(err)
+	}
+	return j, err
+}
+
+func (s *Service) submit(ctx context.Context, r Request, onStatus func(Event)) (*Job, error) {
 	r, err := r.check(s.o.MaxPaths)
 	if err != nil {
 		return nil, err
@@ -278,6 +289,7 @@ func (s *Service) Submit(ctx context.Context, r Request, onStatus func(Event)) (
 		return nil, ErrClosed
 	}
 	made = true
+	s.counts.accepted[r.Scope]++
 	s.insert(j)
 	s.reach(j, Received, now)
 	s.enqueue(j)
@@ -361,6 +373,7 @@ func (s *Service) Retry(ctx context.Context, id string) (*Job, error) {
 		}
 	}
 	j.restart()
+	s.counts.retried++
 	s.reach(j, Received, now)
 	s.enqueue(j)
 	return j, nil
@@ -518,6 +531,7 @@ func (s *Service) reach(j *Job, state State, now time.Time) {
 		return // cut short by Close
 	}
 	j.seq++
+	s.counts.step(&j.rec, state, now)
 	j.rec.reached(state, now)
 	s.publish(j, now)
 	s.announce(j, now)

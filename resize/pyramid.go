@@ -40,6 +40,7 @@ type Pyramids struct {
 	kept    int64 // bytes of held
 	alive   int64 // bytes of held and of those that are still in use
 	decodes int64 // begun
+	shared  int64 // requests for an original that was decoded, or was being
 	timer   *time.Timer
 	closed  bool
 }
@@ -89,6 +90,20 @@ func (p *Pyramids) Decodes() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.decodes
+}
+
+// Held is how many originals are kept decoded.
+func (p *Pyramids) Held() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.held)
+}
+
+// Shared is how many times an original was found decoded, or being decoded.
+func (p *Pyramids) Shared() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.shared
 }
 
 // Free lets go of pixels that nobody uses, those used least lately first, until no more than n bytes are taken.
@@ -181,6 +196,7 @@ func (p *Pyramids) get(ctx context.Context, r *Renderer, in *input, n need, extr
 	p.mu.Lock()
 	h := p.held[in.ID]
 	if h != nil && h.has.covers(n) {
+		p.shared++
 		p.pin(h, 1)
 		p.mu.Unlock()
 		return h, nil, nil
@@ -209,6 +225,8 @@ func (p *Pyramids) get(ctx context.Context, r *Renderer, in *input, n need, extr
 		work, d.cancel = context.WithCancel(context.WithoutCancel(ctx))
 		p.running[in.ID] = d
 		go p.run(work, d)
+	} else {
+		p.shared++
 	}
 	d.waiters++
 	if d.need = d.need.with(n); d.again != nil && !d.begun.covers(d.need) {

@@ -116,6 +116,9 @@ type Picture struct {
 	Bytes         []byte
 	Format        Format // never SameFormat or Opaque
 	Width, Height int
+
+	Frames int   // of an animation; 1 for stills
+	Read   int64 // pixels of the inputs, those of an animation times the frames that are shown
 }
 
 // An Input is a picture that goes into another.
@@ -157,12 +160,17 @@ func (r *Renderer) Render(ctx context.Context, p Plan, inputs ...[]byte) (*Pictu
 //
 // When ctx is done, RenderInputs returns its cause: from the middle of resampling and rotating, of decoding JPEG, PNG, GIF and
 // BMP and of encoding JPEG, PNG and GIF, and else as soon as the step or the frame that it is at is finished.
-func (r *Renderer) RenderInputs(ctx context.Context, p Plan, inputs []Input) (*Picture, error) {
+func (r *Renderer) RenderInputs(ctx context.Context, p Plan, inputs []Input) (pic *Picture, err error) {
 	j, err := r.prepare(p, inputs)
 	if err != nil {
 		return nil, err
 	}
 	defer j.release()
+	defer func() {
+		if pic != nil {
+			pic.Frames, pic.Read = j.pictures(), j.pixels()
+		}
+	}()
 	ctx, j.clock = r.clock(ctx)
 	defer j.clock.Stop()
 	if p.Format == JSON && !j.looks() {
@@ -371,6 +379,19 @@ func (j *job) pictures() int {
 		return len(j.sequence)
 	}
 	return 1
+}
+
+// pixels is how many the inputs have.
+func (j *job) pixels() (n int64) {
+	for i := range j.inputs {
+		info := j.inputs[i].info
+		size := int64(info.Width) * int64(info.Height)
+		if i == 0 {
+			size *= int64(j.pictures())
+		}
+		n += size
+	}
+	return n
 }
 
 func (j *job) sizeFits(frames int) error {

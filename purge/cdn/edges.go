@@ -73,7 +73,7 @@ type Options struct {
 	// Client fetches images for Edge.Verify. Nil means [NewClient] with its defaults.
 	Client *http.Client
 
-	// OnCall is told of each call to a CDN when it has ended, from many goroutines at once. Nil: nobody is.
+	// OnCall is told of each call to a CDN when it has ended, from many goroutines at once. Nil: nobody is; see [Edges.Watch].
 	OnCall func(CallInfo)
 
 	// Logger is told of calls that fail. Nil: nobody is.
@@ -88,6 +88,7 @@ type CallInfo struct {
 	Time   time.Time // when it began
 	Took   time.Duration
 	Err    error
+	Jobs   []string // IDs of the purges that wait for it; of more than a hundred, some
 }
 
 func (o *Options) callTimeout() time.Duration {
@@ -110,6 +111,9 @@ type Edges struct {
 	names []string
 	namer Namer
 	o     Options
+
+	mu       sync.Mutex        // guards watchers
+	watchers []*func(CallInfo) // the slice is replaced, never changed
 }
 
 type edge struct {
@@ -138,7 +142,7 @@ func New(rings []Ring, o *Options) (*Edges, error) {
 			made = append(made, &edge{Edge: e})
 		}
 		for _, e := range made {
-			e.lane = newLane(&e.Edge, &es.o)
+			e.lane = newLane(&e.Edge, &es.o, es.tell)
 		}
 		if len(made) > 0 {
 			es.rings = append(es.rings, made)
@@ -179,6 +183,31 @@ func (es *Edges) check(e *Edge) error {
 		return errors.New("Verify needs Bases: the URLs at which it has the images")
 	}
 	return nil
+}
+
+// Watch has another function told of calls, as Options.OnCall is, until stop is called.
+func (es *Edges) Watch(told func(CallInfo)) (stop func()) {
+	es.mu.Lock()
+	defer es.mu.Unlock()
+	es.watchers = append(slices.Clone(es.watchers), &told)
+	return func() {
+		es.mu.Lock()
+		defer es.mu.Unlock()
+		es.watchers = slices.DeleteFunc(slices.Clone(es.watchers), func(w *func(CallInfo)) bool { return w == &told })
+	}
+}
+
+// tell tells all who want to know of a call.
+func (es *Edges) tell(call CallInfo) {
+	if es.o.OnCall != nil {
+		es.o.OnCall(call)
+	}
+	es.mu.Lock()
+	watchers := es.watchers
+	es.mu.Unlock()
+	for _, told := range watchers {
+		(*told)(call)
+	}
 }
 
 // Names implements [purge.CDNs]: by rings, and within one in the order given.
@@ -271,7 +300,7 @@ func (es *Edges) flush(ctx context.Context, e *edge, f purge.Flush, names []stri
 	if len(p.items) > 0 {
 		var err error
 		soft := f.Mode == purge.Stale && e.lane.features.Soft
-		t, err = e.lane.purge(ctx, f.Tenant, p.items, soft, func(done int, reason string) {
+		t, err = e.lane.purge(ctx, f.ID, f.Tenant, p.items, soft, func(done int, reason string) {
 			now := r
 			now.Purged, now.Reason = done, reason
 			told(now)

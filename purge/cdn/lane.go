@@ -23,6 +23,7 @@ import (
 type lane struct {
 	e        *Edge
 	o        *Options
+	told     func(CallInfo) // of each call
 	features Features
 	confirms Confirmer // nil where the CDN is none
 	polls    []*rate.Limiter
@@ -45,6 +46,7 @@ type lane struct {
 	backoff time.Duration      // after the next failure
 	failing time.Time          // of the first failure after the last success; zero where there is none
 	strikes int                // calls that were refused for good after the last success
+	counts  counts
 }
 
 // A limit is a rate of a form.
@@ -80,6 +82,7 @@ type entry struct {
 // A ticket is what one flush wants of a lane. It is guarded by the lane's mu.
 type ticket struct {
 	left      int             // values not at their end
+	job       string          // whose flush it is
 	failed    map[item]string // why
 	confirmed int             // values that are
 	reason    string          // what goes wrong at present
@@ -109,9 +112,9 @@ const (
 // margin is how much of a CDN's rates is used: calls do not arrive as evenly as they leave, and the operator's people may make some, too.
 const margin = 0.9
 
-func newLane(e *Edge, o *Options) *lane {
+func newLane(e *Edge, o *Options, told func(CallInfo)) *lane {
 	l := &lane{
-		e: e, o: o, features: e.CDN.Features(),
+		e: e, o: o, told: told, features: e.CDN.Features(),
 		wake:    make(chan struct{}, 1),
 		rates:   make(map[Kind][]limit),
 		pending: make(map[wanted]*entry), queues: make(map[place][]*entry), open: make(map[Kind]int),
@@ -120,6 +123,7 @@ func newLane(e *Edge, o *Options) *lane {
 	if l.features.Confirms <= 0 {
 		l.features.Confirms = 15 * time.Minute
 	}
+	l.counts = newCounts(l.features, l.confirms != nil)
 	shared := make(map[string]*rate.Limiter)
 	limiter := func(r Rate) *rate.Limiter {
 		if shared[r.Name] == nil {
@@ -140,8 +144,8 @@ func newLane(e *Edge, o *Options) *lane {
 
 // purge has items purged, and returns when all are at their end, or ctx ends. progress is called now and then with how many are, and with
 // what goes wrong at present.
-func (l *lane) purge(ctx context.Context, tenant string, items []item, soft bool, progress func(done int, reason string)) (*ticket, error) {
-	t := &ticket{left: len(items), failed: make(map[item]string), changed: make(chan struct{}, 1)}
+func (l *lane) purge(ctx context.Context, job, tenant string, items []item, soft bool, progress func(done int, reason string)) (*ticket, error) {
+	t := &ticket{left: len(items), job: job, failed: make(map[item]string), changed: make(chan struct{}, 1)}
 	l.mu.Lock()
 	if l.tickets++; l.ctx == nil {
 		l.ctx, l.cancel = context.WithCancel(context.Background())
@@ -448,13 +452,16 @@ func (l *lane) call(ctx context.Context, batch []*entry) {
 			b.Values = append(b.Values, e.value)
 		}
 	}
-	receipt, err := l.try(ctx, b)
+	receipt, err := l.try(ctx, b, batch)
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.calls--
 	l.open[b.Kind] -= len(batch)
 	defer l.signal()
+	if err == nil {
+		l.counts.values[b.Kind] += int64(len(batch) - len(receipt.Failed))
+	}
 	if ctx.Err() != nil {
 		return // nobody waits
 	}
@@ -494,7 +501,7 @@ func (l *lane) call(ctx context.Context, batch []*entry) {
 }
 
 // try is Purge, with what a call costs and how it ended told to who wants to know.
-func (l *lane) try(ctx context.Context, b Batch) (receipt Receipt, err error) {
+func (l *lane) try(ctx context.Context, b Batch, batch []*entry) (receipt Receipt, err error) {
 	ctx, cancel := context.WithTimeout(ctx, l.o.callTimeout())
 	defer cancel()
 	began := time.Now()
@@ -506,11 +513,29 @@ func (l *lane) try(ctx context.Context, b Batch) (receipt Receipt, err error) {
 		if err != nil {
 			l.o.log().Warn("purge: a call to a CDN failed", "cdn", l.e.Name, "kind", b.Kind, "values", len(b.Values), "error", err)
 		}
-		if l.o.OnCall != nil {
-			l.o.OnCall(CallInfo{CDN: l.e.Name, Kind: b.Kind, Values: len(b.Values), Time: began, Took: time.Since(began), Err: err})
-		}
+		call := CallInfo{CDN: l.e.Name, Kind: b.Kind, Values: len(b.Values), Time: began, Took: time.Since(began), Err: err}
+		l.mu.Lock()
+		l.counts.called(b.Kind, resultOf(receipt, err), call.Took)
+		call.Jobs = jobsOf(batch)
+		l.mu.Unlock()
+		l.told(call)
 	}()
 	return l.e.CDN.Purge(ctx, b)
+}
+
+// jobsOf are the jobs that wait for a batch. lane.mu is held.
+func jobsOf(batch []*entry) (jobs []string) {
+	const most = 100
+	seen := make(map[string]bool)
+	for _, e := range batch {
+		for _, t := range e.tickets {
+			if len(jobs) < most && !seen[t.job] && !t.gone {
+				seen[t.job] = true
+				jobs = append(jobs, t.job)
+			}
+		}
+	}
+	return jobs
 }
 
 // newID returns a random UUID (RFC 9562 section 5.4).
@@ -690,11 +715,15 @@ func (l *lane) mayPoll(ctx context.Context) bool {
 func (l *lane) ask(ctx context.Context, receipt Receipt) (ok bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, l.o.callTimeout())
 	defer cancel()
+	began := time.Now()
 	defer func() {
 		if p := recover(); p != nil {
 			l.o.log().Error("purge: a CDN's adapter panicked", "cdn", l.e.Name, "panic", p, "stack", string(debug.Stack()))
 			err = &Error{Reason: "the adapter panicked"}
 		}
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.counts.called(Confirm, resultOf(Receipt{}, err), time.Since(began))
 	}()
 	return l.confirms.Confirmed(ctx, receipt)
 }
