@@ -26,6 +26,10 @@ type AdminOptions struct {
 	// before, where a browser sends them for a page of another origin.
 	Authorize func(*http.Request) error
 
+	// PublicMetrics opens /metrics to everybody. It tells of sources and CDNs by name, and of how much is served, fetched and made; of no
+	// image and no client. Zero means that it takes a key, as the API does.
+	PublicMetrics bool
+
 	// Bases are where clients find the images: "https://img.example.com", or "https://www.example.com/img" with a handler that is mounted
 	// below a path. It is for the APIs that take absolute URLs: what follows a base is what the Dialect reads, and URLs below none are
 	// not of here. Schemes are not compared. Zero means that the host of a URL means nothing, and all of its path is read.
@@ -54,6 +58,7 @@ const maxAPIBody = 1 << 20
 //	GET  /api/v1/images/SOURCE/PATH what is known and kept of an image
 //	GET  /api/v1/openapi.json       all this as an OpenAPI document
 //	GET  /console                   the same for people, in a browser; whoever has a key signs in with it
+//	GET  /metrics                   what docs/metrics.md lists, in Prometheus' text format; with a key, unless AdminOptions.PublicMetrics
 //	GET  /healthz, /readyz          200 while the process lives, and while it serves; without a key
 //
 // and, for clients that were written for others, as docs/compatible-apis.md has it:
@@ -74,6 +79,11 @@ func (h *Handler) Admin(o *AdminOptions) http.Handler {
 	}
 	a.compatible(mux)
 	newConsole(a).register(mux)
+	metrics := a.guarded(a.metrics)
+	if o != nil && o.PublicMetrics {
+		metrics = a.metrics
+	}
+	mux.HandleFunc("GET /metrics", metrics)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", a.ready)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {

@@ -16,8 +16,9 @@ import (
 type asker struct {
 	context.Context
 	r      *http.Request
-	source string // of the image that is asked for
-	makes  bool   // a picture, if that is not in the cache
+	source string  // of the image that is asked for
+	makes  bool    // a picture, if that is not in the cache
+	timing *timing // nil where nobody wants to know
 
 	// Both happen in the request's own goroutines, before it waits for anything.
 	named    sync.Once // guards client and since

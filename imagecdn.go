@@ -183,6 +183,22 @@ type Options struct {
 	// [cdn.Namer]. Nil means none.
 	Tags []cdn.TagHeader
 
+	// ServerTiming has answers carry Server-Timing, with how long the parts of the work took: docs/metrics.md has them. Strangers learn from it
+	// what is in the cache, and how busy the server is, so it is for measuring. Zero means that answers have none.
+	ServerTiming bool
+
+	// Trace is told of the steps of the work: it is called when one begins, with the step's name, and the work goes on with the context that
+	// it returns; end is called when the step is over. The steps are "request", and in it "name" and "make"; in both "fetch", an exchange with an
+	// origin, which ends with its body; and in "make" "read", "render" with "queue", and "store". What several requests wait for together is in
+	// the context of the one that began it; the others have a "make" of their own that has "shared". Keys of attributes are those of OpenTelemetry's
+	// conventions where there are such, and begin with "imagecdn." where not. It is called from many goroutines at once, and must return at
+	// once. The module github.com/imagecdn/imagecdn/otel has one. Nil means that nobody is told, and costs nothing.
+	Trace func(ctx context.Context, step string, attrs ...slog.Attr) (_ context.Context, end func(err error, attrs ...slog.Attr))
+
+	// OriginHeader is called with the header of each request to an origin, in the context of the step "fetch", and may add fields, such as
+	// traceparent. They go wherever the origin redirects to. Nil means that none are added.
+	OriginHeader func(ctx context.Context, header http.Header)
+
 	// Logger gets what an operator should know: origins and pictures that fail, with the cause that
 	// responses do not tell. Nil means nothing is logged.
 	Logger *slog.Logger
@@ -271,7 +287,7 @@ func New(sources Sources, o *Options) (*Handler, error) {
 	h.renderer = resize.Renderer{
 		MaxPixels: h.opts.MaxPixels, MaxEnlarge: h.opts.MaxEnlarge, MaxTime: h.opts.RenderTimeout,
 		MaxMemory: cmp.Or(h.opts.MaxRenderMemory, defaultMaxRenderMemory(memory)),
-		Pyramids:  h.decoded, Admit: h.gate.admit, Faces: h.opts.Faces, Text: h.opts.Text,
+		Pyramids:  h.decoded, Admit: h.admitted(h.gate.admit), Faces: h.opts.Faces, Text: h.opts.Text,
 	}
 	if h.store = h.opts.Cache; h.store == nil {
 		h.store = cache.NewMemory(0)
@@ -383,6 +399,11 @@ func (h *Handler) leave() {
 // Retry-After when too much is asked at once, 502 and 504 for an origin that failed or was too slow. They are kept
 // no longer than the negative lifetime.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if h.opts.Trace != nil {
+		var end func()
+		w, r, end = h.requestStep(w, r)
+		defer end()
+	}
 	if !h.enter() {
 		h.refuse(w, r, errClosing)
 		return
@@ -409,6 +430,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	var p *picture
 	ctx := askedBy(r, req)
+	if h.opts.ServerTiming {
+		ctx.timing = &timing{began: time.Now()}
+	}
 	if req.plan != nil {
 		p, err = h.name(ctx, req, req.plan)
 	} else {
@@ -420,6 +444,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		err = h.get(ctx, p)
 	}
 	p.done() // nothing is held while a client reads
+	if ctx.timing != nil {
+		w.Header().Set("Server-Timing", ctx.timing.header())
+	}
 	if err != nil {
 		h.tags.set(w.Header(), req, p.known(err))
 		h.refuse(w, r, err)
@@ -534,7 +561,10 @@ func (h *Handler) name(ctx context.Context, req *parsed, plan *resize.Plan) (*pi
 		}
 		p.marked = h.gate.marks(images)
 	}
-	if err := p.fetch(ctx); err != nil {
+	ctx, end := h.step(ctx, phaseName)
+	err := p.fetch(ctx)
+	end(err)
+	if err != nil {
 		p.done()
 		return nil, err
 	}
@@ -696,6 +726,7 @@ func (h *Handler) getOnce(ctx context.Context, p *picture) (err error) {
 // makeOnce makes p, once for all who ask for it at a time. It reports whether this call joined another.
 func (h *Handler) makeOnce(ctx context.Context, p *picture) (th *cache.Thing, joined bool, err error) {
 	mine := p.share()
+	ctx, end := h.step(ctx, phaseMake)
 	r, joined, err := h.renders.Do(ctx, p.flight(), func(ctx context.Context) (rendering, error) {
 		defer mine.done()
 		th, err := h.make(ctx, mine)
@@ -704,6 +735,7 @@ func (h *Handler) makeOnce(ctx context.Context, p *picture) (th *cache.Thing, jo
 	if joined {
 		mine.done()
 	}
+	end(err, slog.Bool("imagecdn.shared", joined))
 	p.spare = r.spare
 	return r.thing, joined, err
 }
@@ -798,7 +830,7 @@ func (h *Handler) make(ctx context.Context, p *picture) (*cache.Thing, error) {
 	}
 	renderer := h.renderer
 	if p.behind { // which is in already
-		renderer.Admit = h.gate.admitBehind
+		renderer.Admit = h.admitted(h.gate.admitBehind)
 	} else {
 		var part func()
 		var err error
@@ -807,41 +839,87 @@ func (h *Handler) make(ctx context.Context, p *picture) (*cache.Thing, error) {
 		}
 		defer part()
 	}
-	bodies, err := h.bodies(ctx, p)
+	bodies, err := h.read(ctx, p)
 	if err != nil {
 		return nil, err
 	}
-	began := time.Now()
-	th, err := render(ctx, p, &renderer, bodies)
-	h.rendered.Add(1)
-	h.stats.rendered(time.Since(began), err)
+	th, err := h.render(ctx, p, &renderer, bodies)
 	if err != nil {
 		return nil, h.unmakeable(ctx, p, bodies, err)
 	}
 	th.Inputs = p.marks() // so that a purge of any of them finds it
 	if p.keepable() && (!p.behind || len(th.Body) < p.most && ctx.Err() == nil) {
 		if p.spare = h.crowded(ctx, p); p.spare {
+			h.stats.more.spare.Add(1)
 			return th, nil
 		}
-		_ = h.store.Put(ctx, p.key, th, p.keepable) // what could not be kept is made again
+		h.keep(ctx, p, th)
 	}
 	return th, nil
 }
 
-// render makes p of the bytes of its inputs.
-func render(ctx context.Context, p *picture, r *resize.Renderer, inputs []resize.Input) (*cache.Thing, error) {
-	if p.drawing {
-		body, err := cleanDrawing(ctx, r, inputs[0].Bytes)
-		if err != nil {
-			return nil, err
-		}
-		return newThing(p, drawingType, body), nil
+// read is bodies as a step.
+func (h *Handler) read(ctx context.Context, p *picture) ([]resize.Input, error) {
+	ctx, end := h.step(ctx, phaseRead)
+	bodies, err := h.bodies(ctx, p)
+	end(err)
+	return bodies, err
+}
+
+// keep gives what p has become to the cache.
+func (h *Handler) keep(ctx context.Context, p *picture, th *cache.Thing) {
+	ctx, end := h.step(ctx, phaseStore)
+	began := time.Now()
+	err := h.store.Put(ctx, p.key, th, p.keepable) // what could not be kept is made again
+	h.stats.more.stored.observe(time.Since(began))
+	end(err)
+}
+
+// render makes p of the bytes of its inputs, and counts that.
+func (h *Handler) render(ctx context.Context, p *picture, r *resize.Renderer, inputs []resize.Input) (*cache.Thing, error) {
+	timing, waited := timingOf(ctx), new(waits)
+	ctx, end := h.step(context.WithValue(ctx, waitsKey{}, waited), phaseRender)
+	began := time.Now()
+	th, m, err := render(ctx, p, r, inputs)
+	took := time.Since(began)
+	end(err, m.attrs()...)
+	wait := time.Duration(waited.nanoseconds.Load())
+	timing.add(phaseRender, -wait)
+	h.rendered.Add(1)
+	h.stats.rendered(took, err)
+	if cache.IsBehind(ctx) {
+		h.stats.more.behind.Add(1)
 	}
-	pic, err := r.RenderInputs(ctx, *p.plan, inputs)
 	if err != nil {
 		return nil, err
 	}
-	return newThing(p, pic.Format.ContentType(), pic.Bytes), nil
+	h.stats.more.rendered(m, took-wait)
+	return th, nil
+}
+
+// render makes p of the bytes of its inputs.
+func render(ctx context.Context, p *picture, r *resize.Renderer, inputs []resize.Input) (*cache.Thing, made, error) {
+	var m made
+	for _, in := range inputs {
+		m.bytesRead += int64(len(in.Bytes))
+	}
+	if p.drawing {
+		body, err := cleanDrawing(ctx, r, inputs[0].Bytes)
+		if err != nil {
+			return nil, m, err
+		}
+		m.format, m.bytes = drawingFormat, int64(len(body))
+		return newThing(p, drawingType, body), m, nil
+	}
+	pic, err := r.RenderInputs(ctx, *p.plan, inputs)
+	if err != nil {
+		return nil, m, err
+	}
+	m.format, m.bytes, m.read = pic.Format, int64(len(pic.Bytes)), pic.Read
+	if !pic.Format.Data() {
+		m.written = int64(pic.Width) * int64(pic.Height) * int64(pic.Frames)
+	}
+	return newThing(p, pic.Format.ContentType(), pic.Bytes), m, nil
 }
 
 // newThing is a picture's bytes with the fields that never change with it.

@@ -37,13 +37,13 @@ func (h *Handler) send(w http.ResponseWriter, r *http.Request, p *picture) {
 	w.WriteHeader(http.StatusOK)
 	switch {
 	case r.Method == http.MethodHead:
-		h.stats.answered(p.outcome(), 0)
+		h.stats.sent(p, 0)
 	case p.file != nil:
-		h.stats.answered(p.outcome(), p.file.Size)
+		h.stats.sent(p, p.file.Size)
 		// The client learns from Content-Length where a file has failed.
 		_, _ = p.file.WriteTo(w)
 	default:
-		h.stats.answered(p.outcome(), int64(len(p.thing.Body)))
+		h.stats.sent(p, int64(len(p.thing.Body)))
 		w.Write(p.thing.Body)
 	}
 }
@@ -234,6 +234,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	body := oneLine(e.text) + "\n"
 	header.Set("Content-Length", strconv.Itoa(len(body))) // of a HEAD too
 	h.stats.answered(outcomeOf(e.status), int64(len(body)))
+	h.stats.more.refused(e.status)
 	w.WriteHeader(e.status)
 	if r.Method != http.MethodHead {
 		io.WriteString(w, body)

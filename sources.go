@@ -56,9 +56,11 @@ func Origin(base string) Source { return Source{URL: base} }
 
 // source is a Source in use.
 type source struct {
-	cache  *cache.Transport
-	closer io.Closer // nil where there is nothing to close
-	local  bool      // files of this machine: looking at one forwards nothing
+	cache    *cache.Transport
+	closer   io.Closer    // nil where there is nothing to close
+	http     *origin.HTTP // nil where it is no URL
+	local    bool         // files of this machine: looking at one forwards nothing
+	counters originCounters
 }
 
 var sourceName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
@@ -71,29 +73,28 @@ func (h *Handler) addSource(name string, s Source) error {
 	if err != nil {
 		return fmt.Errorf("imagecdn: Sources[%q]: %w", name, err)
 	}
-	local := s.Dir != "" || s.FS != nil
-	if !local {
-		next = countedOrigin{next, &h.stats}
+	made := &source{closer: closer, local: s.Dir != "" || s.FS != nil}
+	made.http, _ = next.(*origin.HTTP)
+	if !made.local {
+		next = countedOrigin{next, &h.stats, &made.counters}
 	}
+	next = tracked{next, h, name}
 	var changed func(image string)
 	if !h.opts.IgnoreChanges {
 		changed = func(image string) { h.changes.note(name, image) }
 	}
-	h.sources[name] = &source{
-		cache: cache.NewTransport(h.store, next, &cache.TransportOptions{
-			Source:   name,
-			Table:    h.table,
-			Lifetime: cmp.Or(s.Lifetime, h.opts.Lifetime),
-			MaxBytes: h.opts.MaxBytes,
-			Inspect:  h.inspect,
-			Room:     func(image string) cache.Room { return &room{gate: h.gate, image: name + image} },
-			Admit:    h.admitFetch,
-			Changed:  changed,
-			Classify: h.classify,
-		}),
-		closer: closer,
-		local:  local,
-	}
+	made.cache = cache.NewTransport(h.store, next, &cache.TransportOptions{
+		Source:   name,
+		Table:    h.table,
+		Lifetime: cmp.Or(s.Lifetime, h.opts.Lifetime),
+		MaxBytes: h.opts.MaxBytes,
+		Inspect:  h.inspect,
+		Room:     func(image string) cache.Room { return &room{gate: h.gate, image: name + image} },
+		Admit:    h.admitFetch,
+		Changed:  changed,
+		Classify: h.classify,
+	})
+	h.sources[name] = made
 	return nil
 }
 

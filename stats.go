@@ -29,6 +29,7 @@ type stats struct {
 		bytes     atomic.Int64 // of them
 	}
 	failedRenders atomic.Int64
+	more          counters
 }
 
 // hitSample is how many hits there are to one whose time is taken, as looking at the clock costs more than counting does.
@@ -66,6 +67,15 @@ func outcomeOf(status int) outcome {
 func (s *stats) answered(o outcome, bytes int64) {
 	s.answers[o].requests.Add(1)
 	s.answers[o].bytes.Add(bytes)
+}
+
+// sent counts an answer that is a picture.
+func (s *stats) sent(p *picture, bytes int64) {
+	o := p.outcome()
+	s.answered(o, bytes)
+	if o == outcomeHit && p.tier == cache.OnDisk {
+		s.more.diskHits.Add(1)
+	}
 }
 
 // timed takes the time of a picture that is about to be sent: of a miss from when it was found to be one, of a hit from when the request
@@ -139,7 +149,8 @@ func (p *picture) outcome() outcome {
 // countedOrigin counts the requests to an origin.
 type countedOrigin struct {
 	http.RoundTripper
-	stats *stats
+	stats    *stats
+	counters *originCounters
 }
 
 func (c countedOrigin) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -147,6 +158,7 @@ func (c countedOrigin) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := c.RoundTripper.RoundTrip(r)
 	c.stats.latency.origin.observe(time.Since(began))
 	c.stats.origin.exchanges.Add(1)
+	c.counters.results[originResultOf(resp, err)].Add(1)
 	if err != nil || resp.StatusCode >= 500 {
 		c.stats.origin.failures.Add(1)
 	}
