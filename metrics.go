@@ -125,7 +125,7 @@ func (s *Stats) renderMetrics(l *metricList) {
 			return Sample{Labels: labels("format", formatLabel(r.Format)), Value: float64(v(r))}
 		})
 	}
-	l.add(HistogramMetric, "imagecdn_render_duration_seconds", "Time it took to make pictures, without waiting, by their format.", each(s.Renders, func(r RenderStats) Sample {
+	l.add(HistogramMetric, "imagecdn_render_duration_seconds", "Time it took to make pictures, without the wait for leave, by their format.", each(s.Renders, func(r RenderStats) Sample {
 		return Sample{Labels: labels("format", formatLabel(r.Format)), Histogram: &r.Took}
 	})...)
 	l.counter("imagecdn_render_failures_total", "Pictures that could not be made.", s.FailedRenders)

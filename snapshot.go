@@ -86,7 +86,7 @@ type StatusStats struct {
 // RenderStats are the pictures made in one format.
 type RenderStats struct {
 	Format        resize.Format // "svg" for a drawing that was written anew, and "" for formats that are not in the list
-	Took          Histogram     // without waiting for leave to begin
+	Took          Histogram     // without waiting for leave; with waiting for a decoding that it shares with another
 	PixelsRead    int64         // of the originals and watermarks, frames counted, as their headers say: what is decoded of them may be less
 	PixelsWritten int64         // of the pictures, frames counted
 	BytesRead     int64         // of the originals and watermarks
