@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -203,6 +204,19 @@ func TestImportPolicy(t *testing.T) {
 					t.Errorf("%s depends on %s", path, dep)
 				}
 			}
+		}
+	}
+}
+
+// Who does without OpenTelemetry and Prometheus' client downloads neither: they are for nested modules.
+func TestModulesThatAreKeptOut(t *testing.T) {
+	data, err := os.ReadFile("go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, out := range []string{"go.opentelemetry.io/", "github.com/prometheus/"} {
+		if strings.Contains(string(data), out) {
+			t.Errorf("go.mod requires %s", out)
 		}
 	}
 }

@@ -225,8 +225,8 @@ func (s *Stats) purgeMetrics(l *metricList) {
 	l.gauge("imagecdn_purge_workers_busy", "Workers that have a job.", float64(p.Working))
 	l.gauge("imagecdn_purges_flushing_cdn", "Jobs, those that share their work counted once, that wait for CDNs.", float64(p.Flushing))
 	l.gauge("imagecdn_purge_callbacks_waiting", "Jobs with events to tell whose callbacks wait for their turn.", float64(p.Callbacks))
-	l.gauge("imagecdn_purge_records", "Jobs in the log.", float64(p.Records))
-	l.gauge("imagecdn_purge_records_bytes", "Memory that they take, about.", float64(p.Memory))
+	l.gauge("imagecdn_purge_log_jobs", "Jobs in the log.", float64(p.Records))
+	l.gauge("imagecdn_purge_log_bytes", "Memory that they take, about.", float64(p.Memory))
 }
 
 func (s *Stats) cdnMetrics(l *metricList) {

@@ -373,7 +373,7 @@ func TestMetricsTellTheTruth(t *testing.T) {
 		`imagecdn_purges_active{state="flushing_cdn"}`:                          0,
 		`imagecdn_purge_step_duration_seconds_count{step="received"}`:           2,
 		`imagecdn_purge_step_duration_seconds_count{step="flushing_cdn"}`:       2,
-		`imagecdn_purge_records`:                                                2,
+		`imagecdn_purge_log_jobs`:                                               2,
 		`imagecdn_cdn_calls_total{cdn="edge",kind="tag",result="limited"}`:      1,
 		`imagecdn_cdn_calls_total{cdn="edge",kind="tag",result="ok"}`:           2,
 		`imagecdn_cdn_calls_total{cdn="edge",kind="tag",result="refused"}`:      0,
