@@ -17,15 +17,15 @@ type asker struct {
 	context.Context
 	r      *http.Request
 	source string  // of the image that is asked for
-	makes  bool    // a picture, if that is not in the cache
 	timing *timing // nil where nobody wants to know
 
 	// Both happen in the request's own goroutines, before it waits for anything.
 	named    sync.Once // guards client and since
-	client   string
-	since    time.Time // when it was found that more has to be done than to look into the cache
 	admitted sync.Once // guards err
-	err      error     // why the request may not go on
+	makes    bool      // a picture, if that is not in the cache
+	client   string
+	since    time.Duration // from when the handler was made until it was found that more has to be done than to look into the cache
+	err      error         // why the request may not go on
 }
 
 type askerKey struct{}
@@ -49,9 +49,10 @@ func askerOf(ctx context.Context) *asker {
 }
 
 // name finds out who sent the request.
-func (a *asker) name(named func(*http.Request) string) {
+func (a *asker) name(h *Handler) {
 	a.named.Do(func() {
-		a.since = time.Now()
+		a.since = time.Since(h.stats.began)
+		named := h.opts.Client
 		if named == nil {
 			named = client.Of
 		}
@@ -65,7 +66,7 @@ func (h *Handler) admit(ctx context.Context) error {
 	if a == nil || cache.IsBehind(ctx) {
 		return nil
 	}
-	a.name(h.opts.Client)
+	a.name(h)
 	a.admitted.Do(func() {
 		if h.opts.Admit == nil {
 			return
@@ -89,7 +90,7 @@ func (h *Handler) admitFetch(ctx context.Context, known bool) error {
 		return nil
 	}
 	if known {
-		a.name(h.opts.Client)
+		a.name(h)
 		return nil
 	}
 	if err := h.admit(ctx); err != nil {

@@ -30,7 +30,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"math/rand/v2"
 	"net/http"
 	"runtime"
 	"slices"
@@ -409,10 +408,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer h.leave()
-	var came time.Time
-	if rand.Uint32()%hitSample == 0 {
-		came = time.Now()
-	}
+	came := h.stats.came()
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
 		h.refuse(w, r, &httpError{status: http.StatusMethodNotAllowed, text: r.Method + " is not answered here, only GET and HEAD"})

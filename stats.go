@@ -9,11 +9,14 @@ import (
 )
 
 // stats counts what a handler has done since it was made. All of it is atomics, none of it takes a lock: a hit costs two additions and
-// a random number. The numbers only grow, so that who reads them twice has what happened between.
+// a look at whether it is to be timed. The numbers only grow, so that who reads them twice has what happened between.
 type stats struct {
-	began   time.Time
+	began time.Time
+	times atomic.Bool // the next request
+
+	_       [64]byte // hits write to other cache lines than all read
 	answers [outcomes]struct{ requests, bytes atomic.Int64 }
-	_       [64]byte // what follows is on other cache lines than hits write to
+	_       [64]byte
 
 	latency struct {
 		hit    histogram // until the answer begins, of one hit in hitSample
@@ -65,8 +68,11 @@ func outcomeOf(status int) outcome {
 
 // answered counts an answer of so many bytes.
 func (s *stats) answered(o outcome, bytes int64) {
-	s.answers[o].requests.Add(1)
+	n := s.answers[o].requests.Add(1)
 	s.answers[o].bytes.Add(bytes)
+	if o == outcomeHit && n%hitSample == 0 {
+		s.times.Store(true)
+	}
 }
 
 // sent counts an answer that is a picture.
@@ -78,17 +84,25 @@ func (s *stats) sent(p *picture, bytes int64) {
 	}
 }
 
+// came returns when a request came, from when the handler was made, if it is to be timed, and else zero.
+func (s *stats) came() time.Duration {
+	if !s.times.Load() || !s.times.CompareAndSwap(true, false) {
+		return 0
+	}
+	return time.Since(s.began)
+}
+
 // timed takes the time of a picture that is about to be sent: of a miss from when it was found to be one, of a hit from when the request
 // came, where that is known.
-func (s *stats) timed(p *picture, came, asked time.Time) {
-	if came.IsZero() && asked.IsZero() {
+func (s *stats) timed(p *picture, came, asked time.Duration) {
+	if came|asked == 0 {
 		return
 	}
 	switch hit := p.outcome() == outcomeHit; {
-	case !hit && !asked.IsZero():
-		s.latency.miss.observe(time.Since(asked))
-	case hit && !came.IsZero():
-		s.latency.hit.observe(time.Since(came))
+	case !hit && asked != 0:
+		s.latency.miss.observe(time.Since(s.began) - asked)
+	case hit && came != 0:
+		s.latency.hit.observe(time.Since(s.began) - came)
 	}
 }
 
@@ -137,6 +151,9 @@ func (p *picture) asked() cache.How {
 
 // outcome is how p came about, as its Cache-Status says.
 func (p *picture) outcome() outcome {
+	if len(p.inputs) == 1 && p.inputs[0].now.How == cache.Hit && !p.made {
+		return outcomeHit // as most are
+	}
 	switch asked := p.asked(); {
 	case p.made, asked >= cache.Filled:
 		return outcomeMiss
