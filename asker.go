@@ -16,8 +16,7 @@ import (
 type asker struct {
 	context.Context
 	r      *http.Request
-	source string  // of the image that is asked for
-	timing *timing // nil where nobody wants to know
+	source string // of the image that is asked for
 
 	// Both happen in the request's own goroutines, before it waits for anything.
 	named    sync.Once // guards client and since

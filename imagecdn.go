@@ -225,6 +225,7 @@ type Handler struct {
 	targets  *target
 	tags     *tagger
 	log      *slog.Logger
+	followed bool // somebody wants to know of steps
 	stats    stats
 
 	negative time.Duration // how long a refusal may be kept that no source decides
@@ -299,6 +300,7 @@ func New(sources Sources, o *Options) (*Handler, error) {
 			return nil, err
 		}
 	}
+	h.followed = h.opts.Trace != nil || h.opts.ServerTiming
 	h.negative = cmp.Or(h.opts.Lifetime.Negative, 5*time.Minute)
 	h.targets, h.warmer, h.behind = newTarget(h), newWarmer(h, h.opts.Warm), newBehind(h)
 	// Purges of before a restart are in force from here on, before anything is served.
@@ -426,8 +428,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	var p *picture
 	ctx := askedBy(r, req)
-	if h.opts.ServerTiming {
-		ctx.timing = &timing{began: time.Now()}
+	if h.followed && h.opts.ServerTiming {
+		ctx.Context = context.WithValue(ctx.Context, timingKey{}, &timing{began: time.Now()})
 	}
 	if req.plan != nil {
 		p, err = h.name(ctx, req, req.plan)
@@ -440,8 +442,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		err = h.get(ctx, p)
 	}
 	p.done() // nothing is held while a client reads
-	if ctx.timing != nil {
-		w.Header().Set("Server-Timing", ctx.timing.header())
+	if h.followed && h.opts.ServerTiming {
+		w.Header().Set("Server-Timing", timingOf(ctx).header())
 	}
 	if err != nil {
 		h.tags.set(w.Header(), req, p.known(err))
@@ -557,14 +559,22 @@ func (h *Handler) name(ctx context.Context, req *parsed, plan *resize.Plan) (*pi
 		}
 		p.marked = h.gate.marks(images)
 	}
-	ctx, end := h.step(ctx, phaseName)
-	err := p.fetch(ctx)
-	end(err)
-	if err != nil {
+	if err := h.fetch(ctx, p); err != nil {
 		p.done()
 		return nil, err
 	}
 	return p, nil
+}
+
+// fetch is p.fetch as a step.
+func (h *Handler) fetch(ctx context.Context, p *picture) error {
+	if !h.followed { // this is the path of hits
+		return p.fetch(ctx)
+	}
+	ctx, end := h.step(ctx, phaseName)
+	err := p.fetch(ctx)
+	end(err)
+	return err
 }
 
 // fetch looks p's inputs up, and computes its key from them.

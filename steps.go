@@ -41,11 +41,11 @@ func (t *timing) add(p phase, d time.Duration) {
 
 // timingOf is where the time of work is noted; nil where nobody wants to know.
 func timingOf(ctx context.Context) *timing {
-	if a := askerOf(ctx); a != nil {
-		return a.timing
-	}
-	return nil
+	t, _ := ctx.Value(timingKey{}).(*timing)
+	return t
 }
+
+type timingKey struct{}
 
 // header is t for Server-Timing (https://www.w3.org/TR/server-timing/): durations in milliseconds, of the phases that there were.
 func (t *timing) header() string {
@@ -70,7 +70,7 @@ func noStep(error, ...slog.Attr) {}
 
 // step says that a phase begins. The work is done with the context that is returned, and end called after it.
 func (h *Handler) step(ctx context.Context, p phase, attrs ...slog.Attr) (_ context.Context, end func(error, ...slog.Attr)) {
-	if h.opts.Trace == nil && !h.opts.ServerTiming {
+	if !h.followed {
 		return ctx, noStep
 	}
 	return h.begin(ctx, p, attrs...)
@@ -167,7 +167,7 @@ type tracked struct {
 }
 
 func (t tracked) RoundTrip(r *http.Request) (*http.Response, error) {
-	if t.h.opts.Trace == nil && !t.h.opts.ServerTiming && t.h.opts.OriginHeader == nil {
+	if !t.h.followed && t.h.opts.OriginHeader == nil {
 		return t.RoundTripper.RoundTrip(r)
 	}
 	ctx, end := t.h.begin(r.Context(), phaseFetch, slog.String("imagecdn.source", t.source), slog.String("url.path", r.URL.Path))
