@@ -103,6 +103,7 @@ var importPolicy = map[string]struct {
 		modules: []string{
 			"github.com/dustin/go-humanize", // sizes in flags
 			"github.com/klauspost/compress", // gzip, for pages and the API
+			"golang.org/x/term",             // whether there is a terminal to draw on
 		},
 	},
 

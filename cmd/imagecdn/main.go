@@ -4,6 +4,7 @@
 //	imagecdn serve -source photos=./photos      images of a directory, at /photos/…
 //	imagecdn purge -key KEY /photos/cat.jpg     make a server forget an image
 //	imagecdn transform cat.jpg 'w=500&fm=webp' cat.webp
+//	imagecdn transform -r -params 'w=500&fm=webp' photos small
 //	imagecdn cache verify DIR                   check the files of a cache directory
 //
 // Each command prints its flags with -h.
@@ -19,6 +20,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -55,7 +57,9 @@ const usage = `imagecdn: an image CDN
   imagecdn                                            serve sample photographs on http://127.0.0.1:8080
   imagecdn serve -source NAME=DIR_OR_URL [flags]      serve images at /NAME/path?w=500
   imagecdn purge [flags] PATH…|-all                   make a server forget images
+  imagecdn purge -watch -follow ID                    watch a purge to its end
   imagecdn transform IN 'w=500&fm=webp' OUT           make one picture
+  imagecdn transform -params 'w=500' [flags] IN… OUT  make pictures of many files
   imagecdn cache stats|verify|clear DIR               look at, check or empty a cache directory
 
   imagecdn version
@@ -63,32 +67,45 @@ const usage = `imagecdn: an image CDN
 "imagecdn COMMAND -h" prints a command's flags.
 `
 
+// A subcommand is the first of the words that this program is told.
+type subcommand struct {
+	name  string
+	about string // for a list of commands
+	run   func(ctx context.Context, args []string, stdout, stderr io.Writer) error
+}
+
+func commands() []subcommand {
+	return []subcommand{
+		{"serve", "serve images at /NAME/path?w=500", serve},
+		{"purge", "make a server forget images", purgePaths},
+		{"transform", "make pictures of files", transform},
+		{"cache", "look at, check or empty a cache directory", manageCache},
+		{"help", "say what there is", func(_ context.Context, _ []string, stdout, _ io.Writer) error {
+			fmt.Fprint(stdout, usage)
+			return nil
+		}},
+		{"version", "say which build this is", func(_ context.Context, _ []string, stdout, _ io.Writer) error {
+			fmt.Fprintln(stdout, "imagecdn", version())
+			return nil
+		}},
+	}
+}
+
 // run is the command without the process around it. It returns the exit status: 0 done, 1 failed, 2 wrong
-// words.
+// words, 130 interrupted.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if len(args) > 0 && (args[0] == "-h" || args[0] == "-help" || args[0] == "--help") {
 		args = []string{"help"}
 	}
-	command := "serve"
+	name := "serve"
 	if len(args) > 0 && args[0] != "" && args[0][0] != '-' {
-		command, args = args[0], args[1:]
+		name, args = args[0], args[1:]
 	}
-	var err error
-	switch command {
-	case "serve":
-		err = serve(ctx, args, stdout, stderr)
-	case "purge":
-		err = purgePaths(ctx, args, stdout, stderr)
-	case "transform":
-		err = transform(ctx, args, stderr)
-	case "cache":
-		err = manageCache(ctx, args, stdout, stderr)
-	case "help":
-		fmt.Fprint(stdout, usage)
-	case "version":
-		fmt.Fprintln(stdout, "imagecdn", version())
-	default:
-		err = usageError(fmt.Sprintf("there is no command %q", command))
+	var err error = usageError(fmt.Sprintf("there is no command %q", name))
+	for _, c := range commands() {
+		if c.name == name {
+			err = c.run(ctx, args, stdout, stderr)
+		}
 	}
 	var wrong usageError
 	switch {
@@ -101,6 +118,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	fmt.Fprintf(stderr, "imagecdn: %v\n", err)
+	if errors.Is(err, errInterrupted) {
+		return 130 // as shells have it of SIGINT
+	}
 	return 1
 }
 
@@ -138,6 +158,9 @@ func (e usageError) Error() string { return string(e) }
 
 var errFlags = errors.New("bad flags")
 
+// errInterrupted is wrapped by what is said when a user ends a command before its end.
+var errInterrupted = errors.New("interrupted")
+
 // newFlags returns a flag set that says how a command is used.
 func newFlags(name, words string, stderr io.Writer) *flag.FlagSet {
 	f := flag.NewFlagSet(name, flag.ContinueOnError)
@@ -150,9 +173,49 @@ func newFlags(name, words string, stderr io.Writer) *flag.FlagSet {
 }
 
 func parse(f *flag.FlagSet, args []string) error {
+	if slices.Equal(args, []string{askFlags}) {
+		return askedFlags{f}
+	}
 	err := f.Parse(args)
 	if err == nil || errors.Is(err, flag.ErrHelp) {
 		return err
 	}
 	return errFlags
+}
+
+// parseMixed is parse where flags may also follow words. It returns the words; after -- all are.
+func parseMixed(f *flag.FlagSet, args []string) (words []string, err error) {
+	for {
+		if err := parse(f, args); err != nil {
+			return nil, err
+		}
+		rest := f.Args()
+		if ended := len(args) - len(rest); len(rest) == 0 || ended > 0 && args[ended-1] == "--" {
+			return append(words, rest...), nil
+		}
+		words, args = append(words, rest[0]), rest[1:]
+	}
+}
+
+// askFlags, as a command's one argument, has it return its flags and do nothing. It is for what is written from the flags, such as completion: so
+// it cannot lag behind them. No process is given a zero byte in an argument.
+const askFlags = "\x00"
+
+// askedFlags are what a command returns to askFlags.
+type askedFlags struct{ flags *flag.FlagSet }
+
+func (askedFlags) Error() string { return "flags were asked for" }
+
+// flagsOf returns the flags of a command, such as "purge" or "cache", "verify"; nil where it has none.
+func flagsOf(words ...string) *flag.FlagSet {
+	for _, c := range commands() {
+		if c.name != words[0] {
+			continue
+		}
+		err := c.run(context.Background(), append(slices.Clone(words[1:]), askFlags), io.Discard, io.Discard)
+		if asked, ok := errors.AsType[askedFlags](err); ok {
+			return asked.flags
+		}
+	}
+	return nil
 }

@@ -14,7 +14,7 @@ import (
 
 // transform makes one picture from a file. Without fm= the name of the output says its format. The images of
 // mark= are read below the current directory.
-func transform(ctx context.Context, args []string, stderr io.Writer) error {
+func transform(ctx context.Context, args []string, _, stderr io.Writer) error {
 	f := newFlags("transform", "IN 'w=500&fm=webp' OUT", stderr)
 	if err := parse(f, args); err != nil {
 		return err
