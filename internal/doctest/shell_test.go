@@ -189,7 +189,7 @@ func newDesk(t *testing.T, binary, page string) *desk {
 		d.write(t, to, string(b))
 	}
 	for name, text := range map[string]string{
-		"sign.key": "secret-key-of-32-bytes-0123456789\n", "imgix.token": "FOO123bar\n", "cloudimage.salt": "salt-of-a-token\n", "etc/imagecdn/key": "KEY\n",
+		"sign.key": "secret-key-of-32-bytes-0123456789\n", "imgix.token": "FOO123bar\n", "cloudimage.salt": "salt-of-a-token\n", "etc/imagecdn/key": "KEY\n", "etc/imagecdn/sign.key": "secret-key-of-32-bytes-0123456789\n",
 		"cdns.json": `{"rings":[[{"name":"edge","type":"varnish","servers":["http://127.0.0.1:1"]}]]}`,
 	} {
 		d.write(t, name, text)
