@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -142,6 +143,9 @@ func (a *admin) api() []route {
 // mounted is a request's path as the client knows it. r.URL has lost what StripPrefix took.
 func mounted(r *http.Request) string {
 	path, _, _ := strings.Cut(r.RequestURI, "?")
+	if u, err := url.Parse(path); err == nil && u.IsAbs() {
+		return u.EscapedPath() // a request line has a whole URL where it was meant for a proxy
+	}
 	return path
 }
 

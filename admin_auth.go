@@ -251,9 +251,14 @@ func (e *authError) setRetry(w http.ResponseWriter) {
 	}
 }
 
-// prefixOf is where the handler is mounted, as the client knows it: what StripPrefix took.
+// prefixOf is where the handler is mounted, as the client knows it: what StripPrefix took. It is a path here, whatever the request line
+// has: links and redirects begin with it.
 func prefixOf(r *http.Request) string {
-	return strings.TrimSuffix(mounted(r), r.URL.EscapedPath())
+	prefix := strings.TrimSuffix(mounted(r), r.URL.EscapedPath())
+	if prefix == "" {
+		return ""
+	}
+	return "/" + strings.TrimLeft(prefix, "/\\")
 }
 
 // explain is the text of e for a page.

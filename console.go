@@ -10,7 +10,6 @@ import (
 	"html/template"
 	"maps"
 	"math"
-	"mime"
 	"net/http"
 	"net/url"
 	"path"
@@ -69,13 +68,15 @@ var consolePages = sync.OnceValue(func() map[string]*template.Template {
 
 func newConsole(a *admin) *console {
 	c := &console{admin: a, assets: make(map[string]asset)}
-	for _, name := range []string{"console.css", "console.js", "icon.svg"} {
+	for name, contentType := range map[string]string{ // which package mime would ask the system for
+		"console.css": "text/css; charset=utf-8", "console.js": "text/javascript; charset=utf-8", "icon.svg": "image/svg+xml",
+	} {
 		body, err := consoleFiles.ReadFile("console/" + name)
 		if err != nil {
 			panic(err) // it is part of the program
 		}
 		sum := sha256.Sum256(body)
-		c.assets[name] = asset{mime.TypeByExtension(path.Ext(name)), body, hex.EncodeToString(sum[:6])}
+		c.assets[name] = asset{contentType, body, hex.EncodeToString(sum[:6])}
 	}
 	return c
 }

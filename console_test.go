@@ -322,6 +322,27 @@ func TestConsoleSignInLeadsNowhereElse(t *testing.T) {
 	}
 }
 
+// Links and redirects begin with where the console is mounted, and never with a host.
+func TestConsoleIsWhereItIsMounted(t *testing.T) {
+	h := sampleHandler(t, nil)
+	admin := h.Admin(&imagecdn.AdminOptions{Keys: []string{"k"}})
+	for _, tt := range []struct{ line, strip, want string }{
+		{"/-/console", "/-", "/-/console/sign-in?next=%2Fconsole"},
+		{"/console", "", "/console/sign-in?next=%2Fconsole"},
+		{"/a/b/console?cursor=x", "/a/b", "/a/b/console/sign-in?next=%2Fconsole%3Fcursor%3Dx"},
+		{"http://evil.example/-/console", "/-", "/-/console/sign-in?next=%2Fconsole"},
+		{"http://evil.example//evil.example/console", "//evil.example", "/evil.example/console/sign-in?next=%2Fconsole"},
+	} {
+		r := httptest.NewRequest("GET", tt.line, nil)
+		r.RequestURI = tt.line
+		w := httptest.NewRecorder()
+		http.StripPrefix(tt.strip, admin).ServeHTTP(w, r)
+		if got := w.Header().Get("Location"); w.Code != 303 || got != tt.want {
+			t.Errorf("%s: %d, to %q, want %q", tt.line, w.Code, got, tt.want)
+		}
+	}
+}
+
 // Sessions end after twelve hours, and there are a thousand at most; wrong keys are bounded by client, over the form and the API together.
 func TestConsoleSessionsAndGuesses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
