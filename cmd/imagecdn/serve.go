@@ -19,7 +19,6 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/dustin/go-humanize"
 	"github.com/klauspost/compress/gzhttp"
@@ -115,6 +114,8 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 	var cors corsFlags
 	cors.define(f)
 	access := f.Bool("access-log", false, "log every request")
+	publicMetrics := f.Bool("public-metrics", false, "open /-/metrics to everybody; else it takes the key of the API")
+	timing := f.Bool("server-timing", false, "tell clients in Server-Timing how long the parts of the work took, and so what is in the cache")
 	if err := parse(f, args); err != nil {
 		return err
 	}
@@ -136,7 +137,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 	if demo && dialect.dialect != "native" {
 		return usageError("-dialect takes a -source")
 	}
-	opts := &imagecdn.Options{Warm: *warm, NoAVIF: *noAVIF, RenderMemory: int64(renders), Logger: log}
+	opts := &imagecdn.Options{Warm: *warm, NoAVIF: *noAVIF, RenderMemory: int64(renders), ServerTiming: *timing, Logger: log}
 	if err := dialect.set(opts, sources); err != nil {
 		return err
 	}
@@ -167,6 +168,14 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 	if *key, err = readKey(*key, *keyFile); err != nil {
 		return err
 	}
+	listener, err := net.Listen("tcp", *listen)
+	if err != nil {
+		return fmt.Errorf("%w; -listen names another address", err)
+	}
+	defer listener.Close()
+	start := new(front)
+	run := serveOn(listener, start)
+	defer run.close()
 	store, err := openCache(*dir, int64(memory), int64(disk), *files, log)
 	if err != nil {
 		return fmt.Errorf("%w; -cache names another directory, and -cache \"\" uses memory alone", err)
@@ -194,11 +203,6 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 	}
 	defer func() { err = errors.Join(err, h.Close()) }()
 	limitMemory(int64(memory), int64(renders)) // after what one picture may take was settled, by a limit that is set for this machine if there is one
-	listener, err := net.Listen("tcp", *listen)
-	if err != nil {
-		return fmt.Errorf("%w; -listen names another address", err)
-	}
-	defer listener.Close()
 
 	printed := ""
 	if *key == "" {
@@ -211,7 +215,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", top)
-	admin := &imagecdn.AdminOptions{Keys: []string{*key}}
+	admin := &imagecdn.AdminOptions{Keys: []string{*key}, PublicMetrics: *publicMetrics}
 	mux.Handle("/-/", http.StripPrefix("/-", h.Admin(admin)))
 	guarded := allowed.Handler(h.PurgeMethod(guard.wrap(h), admin)) // so that scripts may read why they are refused, too
 	// Pages and the API compress; images have done so already.
@@ -229,11 +233,12 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 		root = (&middleware.AccessLog{Logger: log}).Handler(root)
 	}
 
+	start.ready(root)
 	announce(stdout, "http://"+listener.Addr().String(), opened, &dialect, demo, printed, *dir)
 	if guard.signed() {
 		fmt.Fprintln(stdout, "URLs of images have to be signed: docs/signing.md has how.")
 	}
-	return serveUntil(ctx, listener, root, h.Drain)
+	return run.until(ctx, h.Drain)
 }
 
 // limitMemory sets the runtime's memory limit, unless GOMEMLIMIT has: what images and making pictures may take, and a sixteenth
@@ -344,43 +349,4 @@ func firstSample() string {
 		return "rocket.jpg"
 	}
 	return names[len(names)-1]
-}
-
-// serveUntil serves until ctx ends, and then lets the requests being served finish, once drain has ended those that only wait.
-func serveUntil(ctx context.Context, l net.Listener, h http.Handler, drain func()) error {
-	s := &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       time.Minute,
-		WriteTimeout:      5 * time.Minute,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
-	}
-	// A stream of events has no end of its own.
-	streams, endStreams := context.WithCancel(context.Background())
-	defer endStreams()
-	s.RegisterOnShutdown(endStreams)
-	s.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasSuffix(r.URL.Path, "/purges/events") && strings.HasPrefix(r.URL.Path, "/-/") {
-			ctx, stop := context.WithCancel(r.Context())
-			defer stop()
-			defer context.AfterFunc(streams, stop)()
-			r = r.WithContext(ctx)
-		}
-		h.ServeHTTP(w, r)
-	})
-	ended := make(chan error, 1)
-	go func() { ended <- s.Serve(l) }()
-	select {
-	case err := <-ended:
-		return err
-	case <-ctx.Done():
-	}
-	drain()
-	grace, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	if err := s.Shutdown(grace); err != nil {
-		return s.Close()
-	}
-	return nil
 }
