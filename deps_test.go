@@ -101,6 +101,7 @@ var importPolicy = map[string]struct {
 			"resize", "resize/avif", "resize/faces", "resize/heic", "resize/text", "resize/tiff",
 		},
 		modules: []string{
+			"github.com/BurntSushi/toml",    // files of settings, with comments
 			"github.com/dustin/go-humanize", // sizes in flags
 			"github.com/klauspost/compress", // gzip, for pages and the API
 			"golang.org/x/term",             // whether there is a terminal to draw on

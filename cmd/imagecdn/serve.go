@@ -30,8 +30,6 @@ import (
 	"github.com/imagecdn/imagecdn/origin"
 	"github.com/imagecdn/imagecdn/purge"
 	"github.com/imagecdn/imagecdn/purge/boltlog"
-	"github.com/imagecdn/imagecdn/purge/cdn"
-	"github.com/imagecdn/imagecdn/purge/cdn/cdnfile"
 )
 
 // sourceFlags collects -source NAME=DIR_OR_URL.
@@ -108,7 +106,8 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 	queue := f.Int("queue", 1000, "how many `requests` may wait for a picture to be made; more are answered 429")
 	var rates rateFlags
 	rates.define(f)
-	cdns := f.String("cdns", "", "JSON `file` of the CDNs in front, which purges go through to; see docs/cdns.md")
+	var cdns cdnsFlag
+	f.Var(&cdns, "cdns", "JSON `file` of the CDNs in front, which purges go through to; see docs/cdns.md")
 	var limits limitFlags
 	limits.define(f)
 	var cors corsFlags
@@ -116,11 +115,16 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 	access := f.Bool("access-log", false, "log every request")
 	publicMetrics := f.Bool("public-metrics", false, "open /-/metrics to everybody; else it takes the key of the API")
 	timing := f.Bool("server-timing", false, "tell clients in Server-Timing how long the parts of the work took, and so what is in the cache")
+	var config configFlags
+	config.define(f)
 	if err := parse(f, args); err != nil {
 		return err
 	}
 	if f.NArg() > 0 {
 		return usageError(fmt.Sprintf("serve takes no words beside its flags, and got %q", f.Arg(0)))
+	}
+	if done, err := config.read(f, stdout); done || err != nil {
+		return err
 	}
 
 	log := slog.New(slog.NewTextHandler(stderr, nil))
@@ -144,10 +148,8 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 	if err := guard.read(); err != nil {
 		return err
 	}
-	if *cdns != "" {
-		if opts.CDNs, err = cdnfile.Open(*cdns, &cdn.Options{Logger: log}); err != nil {
-			return usageError("-cdns: " + err.Error())
-		}
+	if opts.CDNs, err = cdns.open(log); err != nil {
+		return err
 	}
 	if memory < 0 {
 		return usageError("-memory takes a size")
