@@ -42,6 +42,8 @@ var given = map[string]string{
 	"target":       "purge.Target",
 	"keys":         "[]string",
 	"key":          "[]byte",
+	"zone":         "string",
+	"token":        "string",
 }
 
 // Every Go fence type-checks: whole files, declarations, statements, and single expressions, with the imports that they need. What a
