@@ -70,6 +70,7 @@ type Table struct {
 	failed  map[imageKey]struct{} // purges that the Keeper could not promise, each pending until it can
 	lately  map[imageKey]struct{} // images that fell, and whose things are to be freed yet
 	behind  chan struct{}         // has an element for each image that fell, and is being hidden
+	filling chan struct{}         // has an element while somebody fills behind: two would each wait for what the other has
 
 	seed    maphash.Seed
 	stripes []stripe
@@ -126,6 +127,7 @@ func NewTable(store Store, o *TableOptions) *Table {
 		failed:  make(map[imageKey]struct{}),
 		lately:  make(map[imageKey]struct{}),
 		behind:  make(chan struct{}, 64),
+		filling: make(chan struct{}, 1),
 	}
 	for i := range t.shards {
 		t.shards[i].images = make(map[imageKey]*slot)
@@ -510,11 +512,17 @@ func (t *Table) fell(source, image string, fallen *Entry) {
 
 // keptUp waits until the Keeper has done what fell has left to it.
 func (t *Table) keptUp(ctx context.Context) error {
+	select {
+	case t.filling <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	held := 0
 	defer func() {
 		for range held {
 			<-t.behind
 		}
+		<-t.filling
 	}()
 	for ; held < cap(t.behind); held++ {
 		select {

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -991,5 +992,27 @@ func TestPurgesUnderLoad(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Many sweeps at once each wait for what the Keeper has left to do, and none for another.
+func TestSweepsDoNotWaitForEachOther(t *testing.T) {
+	table := NewTable(NewMemory(1<<20), nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	var sweeps sync.WaitGroup
+	for range 8 {
+		sweeps.Go(func() {
+			for range 2000 {
+				if err := table.keptUp(ctx); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	sweeps.Wait()
+	if n := len(table.behind) + len(table.filling); n != 0 {
+		t.Errorf("%d places are left taken", n)
 	}
 }
