@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
+	"net/http"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -45,6 +47,7 @@ type lane struct {
 	pause   time.Time          // no call before
 	backoff time.Duration      // after the next failure
 	failing time.Time          // of the first failure after the last success; zero where there is none
+	worked  time.Time          // of the last success
 	strikes int                // calls that were refused for good after the last success
 	counts  counts
 }
@@ -73,14 +76,16 @@ type entry struct {
 	wanted
 	tenant  string
 	tickets []*ticket // who waits for it
-	since   time.Time // when it came
 	due     time.Time // it may not leave before
+	tries   int       // calls with it that failed
+	failing time.Time // of the first of these
 	most    int       // the largest call that it may be in; zero: any
 	second  bool      // it has been purged once, and is once more: see Edge.Again
 }
 
 // A ticket is what one flush wants of a lane. It is guarded by the lane's mu.
 type ticket struct {
+	since     time.Time       // when it came
 	left      int             // values not at their end
 	job       string          // whose flush it is
 	failed    map[item]string // why
@@ -104,6 +109,12 @@ const (
 	// maxStrikes is how many calls in a row may be refused before it is no longer taken for the fault of one value among many: more than
 	// it takes to find one in a thousand.
 	maxStrikes = 16
+
+	// maxFront is how often a value may fail and keep its place; minTries is how often one must that is given up where others do not fail.
+	maxFront, minTries = 2, 5
+
+	// maxFill is how long a call waits for a rate of values to let it be full.
+	maxFill = 10 * time.Second
 
 	firstBackoff, maxBackoff = time.Second, time.Minute
 	firstPoll, maxPoll       = 2 * time.Second, 15 * time.Second
@@ -142,15 +153,14 @@ func newLane(e *Edge, o *Options, told func(CallInfo)) *lane {
 	return l
 }
 
-// purge has items purged, and returns when all are at their end, or ctx ends. progress is called now and then with how many are, and with
-// what goes wrong at present.
+// purge has items purged, and returns when all are at their end, or ctx ends. progress is called now and then with how many are without
+// having failed, and with what goes wrong at present.
 func (l *lane) purge(ctx context.Context, job, tenant string, items []item, soft bool, progress func(done int, reason string)) (*ticket, error) {
-	t := &ticket{left: len(items), job: job, failed: make(map[item]string), changed: make(chan struct{}, 1)}
+	t := &ticket{since: time.Now(), left: len(items), job: job, failed: make(map[item]string), changed: make(chan struct{}, 1)}
 	l.mu.Lock()
 	if l.tickets++; l.ctx == nil {
 		l.ctx, l.cancel = context.WithCancel(context.Background())
 	}
-	now := time.Now()
 	for _, it := range items {
 		w := wanted{it, soft && !l.features.Forms[it.kind].Hard}
 		if fault := l.tooLong(w); fault != "" {
@@ -162,7 +172,7 @@ func (l *lane) purge(ctx context.Context, job, tenant string, items []item, soft
 			e.tickets = append(e.tickets, t)
 			continue
 		}
-		l.queue(&entry{wanted: w, tenant: tenant, tickets: []*ticket{t}, since: now})
+		l.queue(&entry{wanted: w, tenant: tenant, tickets: []*ticket{t}})
 	}
 	l.start()
 	l.mu.Unlock()
@@ -178,9 +188,9 @@ func (l *lane) purge(ctx context.Context, job, tenant string, items []item, soft
 	}()
 	for {
 		l.mu.Lock()
-		left, reason := t.left, t.reason
+		left, failed, reason := t.left, len(t.failed), t.reason
 		l.mu.Unlock()
-		progress(len(items)-left, reason)
+		progress(len(items)-left-failed, reason)
 		if left == 0 {
 			return t, nil
 		}
@@ -213,6 +223,20 @@ func (l *lane) queue(e *entry) {
 	}
 	if !e.second || l.pending[e.wanted] == nil {
 		l.pending[e.wanted] = e
+	}
+}
+
+// putBack puts entries of one kind where they wait, before the others of their tenants. l.mu is held.
+func (l *lane) putBack(batch []*entry) {
+	for _, e := range slices.Backward(batch) {
+		at := place{e.tenant, e.kind, e.soft}
+		if len(l.queues[at]) == 0 {
+			l.turns = append(l.turns, at)
+		}
+		l.queues[at] = slices.Insert(l.queues[at], 0, e)
+		if !e.second || l.pending[e.wanted] == nil {
+			l.pending[e.wanted] = e
+		}
 	}
 }
 
@@ -273,7 +297,7 @@ func (l *lane) forget() {
 	}
 	clear(l.pending)
 	clear(l.queues)
-	l.turns, l.later = nil, nil
+	l.turns, l.later, l.strikes = nil, nil, 0
 }
 
 // isWanted reports whether anybody waits for e. l.mu is held.
@@ -320,16 +344,23 @@ func (l *lane) next(now time.Time) (batch []*entry, wait time.Duration) {
 		return nil, 0
 	}
 	tried := make(map[place]bool)
+	var saved []*rate.Limiter // for a form whose turn it is, so that one that takes less does not take it all
 	for _, at := range l.turns {
 		form := place{"", at.kind, at.soft}
 		if tried[form] {
 			continue
 		}
 		tried[form] = true
+		if slices.ContainsFunc(l.rates[at.kind], func(r limit) bool { return slices.Contains(saved, r.Limiter) }) {
+			continue
+		}
 		most, delay := l.room(at.kind, now, l.waiting(at.kind, at.soft))
 		switch {
 		case delay > 0:
 			sooner(delay)
+			for _, r := range l.rates[at.kind] {
+				saved = append(saved, r.Limiter)
+			}
 		case most > 0:
 			if batch := l.gather(at.kind, at.soft, most); len(batch) > 0 {
 				return batch, 0
@@ -363,13 +394,24 @@ func (l *lane) room(kind Kind, now time.Time, n int) (most int, delay time.Durat
 			most = min(most, r.Burst())
 		}
 	}
+	// Tenants take turns with each call, so that one that takes long to fill has others wait.
+	full := most
+	for _, r := range l.rates[kind] {
+		if r.perItem {
+			full = min(full, max(1, int(float64(r.Limit())*maxFill.Seconds())))
+		}
+	}
 	for _, r := range l.rates[kind] {
 		need := 1
 		if r.perItem {
-			need = most
+			need = full
 		}
-		if lack := float64(need) - r.TokensAt(now); lack > 0 {
+		tokens := r.TokensAt(now)
+		if lack := float64(need) - tokens; lack > 0 {
 			delay = max(delay, time.Duration(lack/float64(r.Limit())*float64(time.Second))+time.Millisecond)
+		}
+		if r.perItem {
+			most = min(most, max(full, int(tokens)))
 		}
 	}
 	return most, delay
@@ -380,6 +422,7 @@ func (l *lane) gather(kind Kind, soft bool, most int) (batch []*entry) {
 	f := l.features.Forms[kind]
 	size := 0
 	full := false
+	in := make(map[item]bool, min(most, 64)) // one that is purged a second time may be wanted anew
 	for len(batch) < most && !full {
 		taken := false
 		for i := 0; i < len(l.turns) && len(batch) < most && !full; i++ {
@@ -389,10 +432,10 @@ func (l *lane) gather(kind Kind, soft bool, most int) (batch []*entry) {
 			}
 			q := l.queues[at]
 			for len(q) > 0 && !q[0].isWanted() {
-				delete(l.pending, q[0].wanted)
+				l.left(q[0])
 				q = q[1:]
 			}
-			if len(q) > 0 {
+			if len(q) > 0 && !in[q[0].item] {
 				e := q[0]
 				n := len(e.value) + f.ItemBytes
 				limit := most
@@ -405,11 +448,9 @@ func (l *lane) gather(kind Kind, soft bool, most int) (batch []*entry) {
 					most = limit
 					size += n
 					q[0], q = nil, q[1:]
-					batch = append(batch, e)
+					batch, in[e.item] = append(batch, e), true
 					taken = true
-					if l.pending[e.wanted] == e {
-						delete(l.pending, e.wanted)
-					}
+					l.left(e)
 				}
 			}
 			l.queues[at] = q
@@ -444,6 +485,13 @@ func (l *lane) gather(kind Kind, soft bool, most int) (batch []*entry) {
 	return batch
 }
 
+// left notes that e is not waiting any more. l.mu is held.
+func (l *lane) left(e *entry) {
+	if l.pending[e.wanted] == e {
+		delete(l.pending, e.wanted)
+	}
+}
+
 // call makes one call.
 func (l *lane) call(ctx context.Context, batch []*entry) {
 	b := Batch{Kind: batch[0].kind, Soft: batch[0].soft, ID: newID()}
@@ -452,8 +500,14 @@ func (l *lane) call(ctx context.Context, batch []*entry) {
 			b.Values = append(b.Values, e.value)
 		}
 	}
-	receipt, err := l.try(ctx, b, batch)
+	var receipt Receipt
+	var err error = &Error{Reason: "the adapter ended its goroutine"}
+	defer func() { l.answered(ctx, batch, b, receipt, err) }()
+	receipt, err = l.try(ctx, b, batch)
+}
 
+// answered sees to what came of a call.
+func (l *lane) answered(ctx context.Context, batch []*entry, b Batch, receipt Receipt, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.calls--
@@ -469,22 +523,35 @@ func (l *lane) call(ctx context.Context, batch []*entry) {
 		l.failed(batch, err)
 		return
 	}
-	l.failing, l.backoff, l.strikes = time.Time{}, 0, 0
+	now := time.Now()
+	l.failing, l.worked, l.backoff, l.strikes = time.Time{}, now, 0, 0
 	refused := make(map[string]Failure, len(receipt.Failed))
 	for _, f := range receipt.Failed {
+		f.Reason = saying(f.Reason)
 		refused[f.Value] = f
 	}
 	taken := batch[:0:0]
-	now := time.Now()
+	var bad []*entry
 	for _, e := range batch {
-		f, bad := refused[e.value]
-		switch {
-		case !bad:
+		if _, ok := refused[e.value]; ok {
+			bad = append(bad, e)
+		} else {
 			taken = append(taken, e)
-		case f.Temporary && now.Sub(e.since) < l.e.giveUp():
-			l.again(e, now.Add(firstBackoff), f.Reason)
-		default:
+		}
+	}
+	if len(bad) < len(refused) { // which of the others they are nobody knows
+		l.failed(batch, &Error{Reason: "the adapter names values as failed that are not of the call: " + receipt.Failed[0].Reason})
+		return
+	}
+	for _, e := range bad {
+		f := refused[e.value]
+		if !f.Temporary {
 			l.end(e, f.Reason, false)
+			continue
+		}
+		e.failed(now)
+		if l.giveUp(e, e.failing, f.Reason, e.tries >= minTries) {
+			l.again(e, now.Add(min(firstBackoff<<min(e.tries-1, 10), maxBackoff)), f.Reason)
 		}
 	}
 	switch {
@@ -548,7 +615,7 @@ func newID() string {
 
 // failed sees to a call that failed as a whole. l.mu is held.
 func (l *lane) failed(batch []*entry, err error) {
-	now := time.Now()
+	now, reason := time.Now(), saying(err.Error())
 	e, known := errors.AsType[*Error](err)
 	if known && !e.Temporary {
 		l.strikes++
@@ -556,12 +623,12 @@ func (l *lane) failed(batch []*entry, err error) {
 			// One of them may be what the CDN does not like: halves tell.
 			for _, b := range batch {
 				b.most = (len(batch) + 1) / 2
-				l.again(b, now, err.Error())
+				l.again(b, now, reason)
 			}
 			return
 		}
 		for _, b := range batch {
-			l.end(b, err.Error(), false)
+			l.end(b, reason, false)
 		}
 		return
 	}
@@ -570,28 +637,37 @@ func (l *lane) failed(batch []*entry, err error) {
 	}
 	l.backoff = min(max(2*l.backoff, firstBackoff), maxBackoff)
 	wait := l.backoff/2 + mathrand.N(l.backoff/2+1)
-	if known {
+	switch {
+	case known && e.Status == http.StatusTooManyRequests: // its rates are others than ours
 		wait = max(wait, e.RetryAfter)
+	case known:
+		wait = max(wait, min(e.RetryAfter, l.e.giveUp()))
 	}
 	l.pause = now.Add(wait)
+	var front []*entry
 	for _, b := range batch {
-		l.again(b, now, err.Error())
-	}
-	// Who has waited for so long as the CDN has failed, and longer than that may take, waits no more.
-	giveUp := func(b *entry) bool {
-		from := b.since
-		if l.failing.After(from) {
-			from = l.failing
+		b.failed(now)
+		// Where calls without it work, one of them may be what the CDN cannot do. One that takes too long may be too large.
+		if len(batch) > 1 && (b.tries > maxFront && l.worked.After(b.failing) || errors.Is(err, context.DeadlineExceeded)) {
+			b.most = (len(batch) + 1) / 2
 		}
-		return now.Sub(from) >= l.e.giveUp()
+		switch {
+		case !l.giveUp(b, b.failing, reason, b.tries >= minTries):
+		case b.tries > maxFront:
+			l.again(b, now, reason)
+		case !l.merged(b, reason):
+			front = append(front, b)
+		}
 	}
-	why := fmt.Sprintf("%v; it has failed for %v", err, now.Sub(l.failing).Round(time.Second))
+	l.putBack(front)
+	// Who has waited for so long as the CDN has failed, and longer than that may take, waits no more.
+	if now.Sub(l.failing) < l.e.giveUp() {
+		return
+	}
 	for at, q := range l.queues {
 		rest := q[:0:0]
 		for _, b := range q {
-			if giveUp(b) {
-				l.end(b, why, false)
-			} else {
+			if l.giveUp(b, l.failing, reason, true) {
 				rest = append(rest, b)
 			}
 		}
@@ -608,6 +684,52 @@ func (l *lane) failed(batch []*entry, err error) {
 	l.turns = turns
 }
 
+// saying is a reason that is one line, and never empty: what has none has not failed.
+func saying(reason string) string {
+	if reason = OneLine(reason); reason == "" {
+		return "failed without saying why"
+	}
+	return reason
+}
+
+// failed counts a call with e that failed.
+func (e *entry) failed(now time.Time) {
+	if e.tries++; e.tries == 1 {
+		e.failing = now
+	}
+}
+
+// giveUp ends e, where it may, for who has waited since before it began to fail, or since then, for longer than that may take. It reports whether
+// somebody is left. l.mu is held.
+func (l *lane) giveUp(e *entry, failing time.Time, why string, may bool) bool {
+	now := time.Now()
+	if !may || now.Sub(failing) < l.e.giveUp() {
+		return true
+	}
+	why = fmt.Sprintf("%s; it has failed for %v", why, now.Sub(failing).Round(time.Second))
+	var rest, over []*ticket
+	for _, t := range e.tickets {
+		from := t.since
+		if failing.After(from) {
+			from = failing
+		}
+		if now.Sub(from) >= l.e.giveUp() {
+			over = append(over, t)
+		} else {
+			rest = append(rest, t)
+		}
+	}
+	if len(rest) == 0 {
+		l.end(e, why, false)
+		return false
+	}
+	e.tickets = rest
+	for _, t := range over {
+		t.ends(e.item, why, false)
+	}
+	return true
+}
+
 // perhapsOne reports whether an answer of that status may be about one value of many.
 func perhapsOne(status int) bool {
 	return status == 400 || status == 413 || status == 414 || status == 422
@@ -615,26 +737,35 @@ func perhapsOne(status int) bool {
 
 // again has an entry wait for another call. l.mu is held.
 func (l *lane) again(e *entry, due time.Time, why string) {
+	if !l.merged(e, why) {
+		e.due = due
+		l.queue(e)
+	}
+}
+
+// merged tells who waits for e why it waits once more, and reports whether it is purged with an entry that waits for the same. l.mu is held.
+func (l *lane) merged(e *entry, why string) bool {
 	for _, t := range e.tickets {
 		t.reason = why
 		t.tell()
 	}
-	if other := l.pending[e.wanted]; other != nil && other != e && other.second == e.second {
-		other.tickets = append(other.tickets, e.tickets...)
-		if e.since.Before(other.since) {
-			other.since = e.since
-		}
-		return
+	other := l.pending[e.wanted]
+	if other == nil || other == e || other.second != e.second {
+		return false
 	}
-	e.due = due
-	l.queue(e)
+	other.tickets = append(other.tickets, e.tickets...)
+	if other.tries == 0 || e.tries > 0 && e.failing.Before(other.failing) {
+		other.failing = e.failing
+	}
+	other.tries = max(other.tries, e.tries)
+	return true
 }
 
 // purged sees to an entry that the CDN has purged, as far as it knows. l.mu is held.
 func (l *lane) purged(e *entry, confirmed bool) {
 	if l.e.Again > 0 && !e.second {
-		e.second, e.since = true, time.Now().Add(l.e.Again)
-		e.due = e.since
+		e.second, e.due = true, time.Now().Add(l.e.Again)
+		e.tries, e.most = 0, 0
 		l.queue(e)
 		return
 	}
@@ -643,19 +774,24 @@ func (l *lane) purged(e *entry, confirmed bool) {
 
 // end tells who waits for an entry how it ended. l.mu is held.
 func (l *lane) end(e *entry, why string, confirmed bool) {
-	if l.pending[e.wanted] == e {
-		delete(l.pending, e.wanted)
-	}
+	l.left(e)
 	for _, t := range e.tickets {
-		t.left--
-		switch {
-		case why != "":
-			t.failed[e.item] = why
-		case confirmed:
-			t.confirmed++
-		}
-		t.tell()
+		t.ends(e.item, why, confirmed)
 	}
+}
+
+// ends notes how one of t's values ended.
+func (t *ticket) ends(it item, why string, confirmed bool) {
+	t.left--
+	if why != "" {
+		t.failed[it] = why
+	} else {
+		t.reason = "" // it works again
+	}
+	if confirmed {
+		t.confirmed++
+	}
+	t.tell()
 }
 
 // confirm asks until the CDN says that it is through.
@@ -663,6 +799,23 @@ func (l *lane) confirm(ctx context.Context, batch []*entry, receipt Receipt) {
 	began := time.Now()
 	wait := max(firstPoll, min(receipt.After, l.features.Confirms/2))
 	why := fmt.Sprintf("accepted, and not confirmed within %v", l.features.Confirms)
+	defer func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.batches--
+		l.open[batch[0].kind] -= len(batch)
+		defer l.signal()
+		if ctx.Err() != nil {
+			return
+		}
+		for _, e := range batch {
+			if why != "" {
+				l.end(e, why, false)
+			} else {
+				l.purged(e, true)
+			}
+		}
+	}()
 	done := false
 	for !done {
 		if !sleep(ctx, wait) {
@@ -682,24 +835,9 @@ func (l *lane) confirm(ctx context.Context, batch []*entry, receipt Receipt) {
 		case err != nil && known && !e.Temporary:
 			done, why = true, "accepted, and then: "+err.Error()
 		case err != nil && known:
-			wait = max(wait, e.RetryAfter)
+			wait = max(wait, min(e.RetryAfter, l.features.Confirms/2))
 		}
 		wait = min(wait*3/2, max(maxPoll, wait))
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.batches--
-	l.open[batch[0].kind] -= len(batch)
-	defer l.signal()
-	if ctx.Err() != nil {
-		return
-	}
-	for _, e := range batch {
-		if why != "" {
-			l.end(e, why, false)
-		} else {
-			l.purged(e, true)
-		}
 	}
 }
 
