@@ -122,7 +122,7 @@ type edge struct {
 }
 
 // New returns the CDNs in those rings: the caches nearest to the handler first. A ring is told when all of the one before have
-// answered, and not at all where one of those failed, as it would fetch the old from there. A nil o means the defaults.
+// answered, and not of what failed on one of those, as it would fetch the old from there. A nil o means the defaults.
 func New(rings []Ring, o *Options) (*Edges, error) {
 	es := &Edges{}
 	if o != nil {
@@ -251,11 +251,11 @@ func (es *Edges) CheckTags() error {
 
 // Flush implements [purge.CDNs].
 func (es *Edges) Flush(ctx context.Context, f purge.Flush, report func(purge.CDNResult)) {
-	var mu sync.Mutex // one report at a time
-	blocked := ""     // a CDN that failed
+	var mu sync.Mutex                  // one report at a time
+	blocked := make(map[string]string) // what failed, on the first CDN that it did
 	for _, ring := range es.rings {
 		var tellers sync.WaitGroup
-		failed := make([]string, len(ring))
+		failed := make([][]string, len(ring))
 		for i, e := range ring {
 			names := f.Parts[e.Name]
 			if len(names) == 0 {
@@ -266,15 +266,10 @@ func (es *Edges) Flush(ctx context.Context, f purge.Flush, report func(purge.CDN
 				defer mu.Unlock()
 				report(r)
 			}
-			if blocked != "" {
-				why := fmt.Sprintf("not told, as %s, which is before it, has failed", blocked)
-				told(purge.CDNResult{Name: e.Name, State: purge.Error, Reason: why, Failed: []purge.CDNFailure{{Reason: why, Paths: names}}})
-				continue
-			}
 			tellers.Go(func() {
-				if r, ok := es.flush(ctx, e, f, names, told); ok {
-					if r.State == purge.Error {
-						failed[i] = e.Name
+				if r, ok := es.flush(ctx, e, f, names, blocked, told); ok {
+					for _, g := range r.Failed {
+						failed[i] = append(failed[i], g.Paths...)
 					}
 					told(r)
 				}
@@ -284,17 +279,19 @@ func (es *Edges) Flush(ctx context.Context, f purge.Flush, report func(purge.CDN
 		if ctx.Err() != nil {
 			return
 		}
-		for _, name := range failed {
-			if blocked == "" {
-				blocked = name
+		for i, names := range failed {
+			for _, name := range names {
+				if blocked[name] == "" {
+					blocked[name] = ring[i].Name
+				}
 			}
 		}
 	}
 }
 
-// flush purges names from one CDN. It returns false where ctx has ended before.
-func (es *Edges) flush(ctx context.Context, e *edge, f purge.Flush, names []string, told func(purge.CDNResult)) (purge.CDNResult, bool) {
-	p := planFor(&e.Edge, es.namer, e.lane.features, f.Scope, names)
+// flush purges names from one CDN, less those that failed on one before it, as blocked says. It returns false where ctx has ended before.
+func (es *Edges) flush(ctx context.Context, e *edge, f purge.Flush, names []string, blocked map[string]string, told func(purge.CDNResult)) (purge.CDNResult, bool) {
+	p := planFor(&e.Edge, es.namer, e.lane.features, f.Scope, names, blocked)
 	r := purge.CDNResult{Name: e.Name, State: purge.FlushingCDN, Items: len(p.items)}
 	var t *ticket
 	if len(p.items) > 0 {
@@ -318,7 +315,7 @@ func (es *Edges) flush(ctx context.Context, e *edge, f purge.Flush, names []stri
 		}
 		r.Purged = len(p.items) - len(t.failed)
 		r.Outcome = purge.Accepted
-		if t.confirmed == len(p.items) {
+		if t.confirmed > 0 && t.confirmed == r.Purged {
 			r.Outcome = purge.Confirmed
 		}
 	}

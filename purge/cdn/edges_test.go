@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -179,6 +180,34 @@ func TestWhereAShieldFailsEdgesAreNotTold(t *testing.T) {
 		up = true
 		if results, _ = flushed(t, es, original([]string{"/p/1.jpg"}, "shield", "edge")); results["edge"].State != purge.Done {
 			t.Errorf("then: %+v", results)
+		}
+	})
+}
+
+// What a shield does not take is not told to what is behind it; all the rest is.
+func TestWhatFailsOnAShieldAloneIsNotTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var bad string
+		shield := &fake{features: byTag, answer: func(b Batch) (r Receipt, err error) {
+			if slices.Contains(b.Values, bad) {
+				r.Failed = []Failure{{bad, "not yours", false}}
+			}
+			return r, nil
+		}}
+		edge, last := &fake{features: byTag}, &fake{features: byTag}
+		es := newEdges(t, Ring{{Name: "shield", CDN: shield}}, Ring{{Name: "edge", CDN: edge}}, Ring{{Name: "last", CDN: last}})
+		bad = es.Namer().Image("p", "/2.jpg")
+		results, _ := flushed(t, es, original([]string{"/p/1.jpg", "/p/2.jpg", "/p/3.jpg"}, "shield", "edge", "last"))
+		want := []string{es.Namer().Image("p", "/1.jpg"), es.Namer().Image("p", "/3.jpg")}
+		for name, c := range map[string]*fake{"edge": edge, "last": last} {
+			r := results[name]
+			if r.State != purge.Error || len(r.Failed) != 1 || !slices.Equal(r.Failed[0].Paths, []string{"/p/2.jpg"}) || !strings.Contains(r.Reason, "shield") ||
+				r.Items != 2 || r.Purged != 2 || r.Outcome != purge.Accepted {
+				t.Errorf("%s: %+v", name, r)
+			}
+			if got := c.values(); !slices.Equal(got, want) {
+				t.Errorf("%s was told %v", name, got)
+			}
 		}
 	})
 }
@@ -592,16 +621,49 @@ func TestWhatIsAsked(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.edge.Bases = []string{base}
-			p := planFor(&tt.edge, n, Features{Forms: tt.forms}, tt.scope, []string{tt.path})
+			p := planFor(&tt.edge, n, Features{Forms: tt.forms}, tt.scope, []string{tt.path}, nil)
 			if !slices.Equal(p.items, tt.want) || !strings.Contains(p.cannot[0], tt.cannot) || (tt.cannot == "") != (p.cannot[0] == "") {
 				t.Errorf("got %v and %q, want %v and %q", p.items, p.cannot[0], tt.want, tt.cannot)
 			}
 		})
 	}
 
-	p := planFor(&Edge{WidenAfter: 2}, n, Features{Forms: forms(Tag)}, purge.Original, []string{"/p/1", "/p/2", "/q/3"})
+	p := planFor(&Edge{WidenAfter: 2}, n, Features{Forms: forms(Tag)}, purge.Original, []string{"/p/1", "/p/2", "/q/3"}, nil)
 	if want := []item{{Tag, n.Source("p")}, {Tag, n.Source("q")}}; !slices.Equal(p.items, want) || len(p.of[want[0]]) != 2 {
 		t.Errorf("widened to %v", p.items)
+	}
+	// Everything is more than all of their sources.
+	urls := Features{Forms: map[Kind]Form{URL: {Query: true}, All: {}}}
+	for widen, want := range map[bool][]item{true: {{All, ""}}, false: {{URL, base + "/p/1"}, {URL, base + "/p/2"}}} {
+		if p := planFor(&Edge{WidenAfter: 1, Widen: widen, Bases: []string{base}}, n, urls, purge.Original, []string{"/p/1", "/p/2"}, nil); !slices.Equal(p.items, want) {
+			t.Errorf("with Widen %v: %v", widen, p.items)
+		}
+	}
+}
+
+// One path has several spellings in URLs, and caches tell them apart.
+func TestSpellings(t *testing.T) {
+	for path, want := range map[string][]string{
+		"/p/cat-1_2.~jpg":  {"/p/cat-1_2.~jpg"},
+		"/p/a b%c?d#e.jpg": {"/p/a%20b%25c%3Fd%23e.jpg"},
+		"/p/über.jpg":      {"/p/%C3%BCber.jpg"},
+		"/p/a (1).jpg":     {"/p/a%20%281%29.jpg", "/p/a%20(1).jpg"},
+		"/p/it's!.jpg":     {"/p/it%27s%21.jpg", "/p/it's!.jpg"},
+		"/p/a+b,c@2x.jpg":  {"/p/a+b,c@2x.jpg", "/p/a%2Bb%2Cc%402x.jpg"},
+		"/p/a=(b).jpg":     {"/p/a=%28b%29.jpg", "/p/a=(b).jpg", "/p/a%3D(b).jpg", "/p/a%3D%28b%29.jpg"},
+		"/p/a*(b).jpg":     {"/p/a%2A%28b%29.jpg", "/p/a%2A(b).jpg"},
+		"/p/[a]|b.jpg":     {"/p/%5Ba%5D%7Cb.jpg", "/p/[a]%7Cb.jpg"},
+	} {
+		got := spellings(path)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: got %q, want %q", path, got, want)
+		}
+		for _, s := range got {
+			u, err := url.Parse("https://e.example/img" + s)
+			if err != nil || u.Path != "/img"+path {
+				t.Errorf("%s means %q, %v", s, u.Path, err)
+			}
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package cdn
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/imagecdn/imagecdn/purge"
@@ -28,13 +29,23 @@ type plan struct {
 // A tag covers all that an image goes into. Where the CDN has no tags, a prefix or a URL that covers queries takes the picture in all forms, and not those
 // that it is a watermark of; and URLs alone take the forms that Edge.Variants lists. All takes more than is asked for, and
 // so is taken only where Edge.Widen allows it.
-func planFor(e *Edge, n Namer, features Features, scope purge.Scope, names []string) *plan {
+//
+// Names that blocked has failed on the CDN that it says, and so are not purged here.
+func planFor(e *Edge, n Namer, features Features, scope purge.Scope, names []string, blocked map[string]string) *plan {
 	p := &plan{of: make(map[item][]int), cannot: make(map[int]string), names: names, seen: make(map[item]struct{})}
-	if e.WidenAfter > 0 && len(names) > e.WidenAfter {
+	for i, name := range names {
+		if before := blocked[name]; before != "" {
+			p.cannot[i] = fmt.Sprintf("not told, as it failed on %s, which is before this CDN", before)
+		}
+	}
+	if e.WidenAfter > 0 && len(names)-len(p.cannot) > e.WidenAfter {
 		p.widen(e, n, features, scope)
 		return p
 	}
 	for i, name := range names {
+		if p.cannot[i] != "" {
+			continue
+		}
 		items := itemsFor(e, n, features.Forms, scope, name)
 		if items == nil && e.Widen {
 			if _, ok := features.Forms[All]; ok {
@@ -60,16 +71,19 @@ func (p *plan) add(it item, name int) {
 	p.of[it] = append(p.of[it], name)
 }
 
-// widen purges the sources of what is purged, or everything.
+// widen purges the sources of what is purged, or everything where Edge.Widen allows that.
 func (p *plan) widen(e *Edge, n Namer, features Features, scope purge.Scope) {
 	for i, name := range p.names {
+		if p.cannot[i] != "" {
+			continue
+		}
 		whole := "/*"
 		if scope == purge.Original || scope == purge.Prefix {
 			source, _, _ := strings.Cut(name[1:], "/")
 			whole = "/" + source + "/*"
 		}
 		items := itemsFor(e, n, features.Forms, purge.All, whole)
-		if _, ok := features.Forms[All]; items == nil && ok {
+		if _, ok := features.Forms[All]; items == nil && ok && e.Widen {
 			items = []item{{kind: All}}
 		}
 		if items == nil {
@@ -101,7 +115,6 @@ func itemsFor(e *Edge, n Namer, forms map[Kind]Form, scope purge.Scope, name str
 	if scope == purge.All {
 		path = strings.TrimSuffix(name, "*")
 	}
-	escaped := (&url.URL{Path: path}).EscapedPath()
 	byURL, byPrefix := forms[URL], forms[Prefix]
 	_, hasURL := forms[URL]
 	_, hasPrefix := forms[Prefix]
@@ -117,19 +130,51 @@ func itemsFor(e *Edge, n Namer, forms map[Kind]Form, scope purge.Scope, name str
 		return nil
 	}
 	var items []item
+	escaped := spellings(path)
 	for _, base := range e.Bases {
-		if hasPrefix {
-			items = append(items, item{Prefix, base + escaped})
-			continue
-		}
-		items = append(items, item{URL, base + escaped})
-		if !byURL.Query {
-			for _, v := range e.Variants {
-				items = append(items, item{URL, base + escaped + "?" + v})
+		for _, at := range escaped {
+			if hasPrefix {
+				items = append(items, item{Prefix, base + at})
+				continue
+			}
+			items = append(items, item{URL, base + at})
+			if !byURL.Query {
+				for _, v := range e.Variants {
+					items = append(items, item{URL, base + at + "?" + v})
+				}
 			}
 		}
 	}
 	return items
+}
+
+// spellings returns how a path may stand in URLs, which caches tell apart: as package net/url has it, as browsers do (the URL standard, and encodeURI),
+// as encodeURIComponent does, and with all but what RFC 3986 calls unreserved escaped. For most paths that is one.
+//
+// A star is escaped in all of them, as several CDNs take it for a wildcard, and so is what no client of HTTP sends.
+func spellings(path string) []string {
+	all := []string{(&url.URL{Path: path}).EscapedPath()}
+	for _, plain := range []string{"!$&'()+,/:;=@[]", "!'()/", "/"} {
+		if s := escapedBut(path, plain); !slices.Contains(all, s) {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// escapedBut escapes all of a path but what is unreserved (RFC 3986 section 2.3) or plain.
+func escapedBut(path, plain string) string {
+	var b strings.Builder
+	for i := 0; i < len(path); i++ {
+		c := path[i]
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', strings.IndexByte("-._~", c) >= 0, strings.IndexByte(plain, c) >= 0:
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
 }
 
 // perCall is about how many values go through a form in a call.
