@@ -1,6 +1,7 @@
 package imagecdn_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -44,6 +45,30 @@ func BenchmarkServeHTTP(b *testing.B) {
 			for b.Loop() {
 				clear(w.header)
 				h.ServeHTTP(w, r)
+			}
+		})
+	}
+}
+
+// What Prometheus costs, every quarter of a minute.
+func BenchmarkMetrics(b *testing.B) {
+	for _, images := range []int{0, 10_000} {
+		b.Run(fmt.Sprintf("%d images", images), func(b *testing.B) {
+			o := newOrigin()
+			body := paint(b, red, 4, 4)
+			h := open(b, o, nil)
+			for i := range images {
+				path := fmt.Sprintf("/%d.png", i)
+				o.set(path, answer{header: cacheFor("max-age=3600"), body: body})
+				mustGet(b, h, "/photos"+path)
+			}
+			admin := h.Admin(&imagecdn.AdminOptions{PublicMetrics: true})
+			r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+			w := &discard{make(http.Header)}
+			b.ReportAllocs()
+			for b.Loop() {
+				clear(w.header)
+				admin.ServeHTTP(w, r)
 			}
 		})
 	}

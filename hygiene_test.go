@@ -109,6 +109,8 @@ func TestEveryKindOfResponse(t *testing.T) {
 		{"GET", "/-/readyz", "", 200, "text/plain; charset=utf-8"},
 		{"GET", "/closed/-/readyz", "", 503, ""},
 		{"GET", "/-/nothing", "", 404, "application/json"},
+		{"GET", "/-/metrics", "", 401, "application/json"},
+		{"GET", "/-/metrics", "Authorization: Bearer k", 200, "text/plain; version=0.0.4; charset=utf-8"},
 		{"GET", "/-/api/v1/purges", "", 401, "application/json"},
 		{"GET", "/-/api/v1/purges", "Authorization: Bearer " + marker, 401, "application/json"},
 		{"GET", "/-/api/v1/purges", "Authorization: Bearer k", 200, "application/json"},

@@ -171,7 +171,7 @@ type Options struct {
 
 	// Purge are settings of the invalidation service. With a Log in it, New returns when every purge that was
 	// acknowledged before a restart is in force; who opened the log closes it after the handler. Nil means the defaults, and that jobs live
-	// in memory.
+	// in memory. Without a Logger in it, it gets Logger.
 	Purge *purge.ServiceOptions
 
 	// CDNs are the caches in front of the handler. Each purge goes through to them, and each answer carries the tags by which they
@@ -321,6 +321,7 @@ func (o *Options) purges() *purge.ServiceOptions {
 	if p.CDNs == nil && o.CDNs != nil {
 		p.CDNs = o.CDNs
 	}
+	p.Logger = cmp.Or(p.Logger, o.Logger)
 	return &p
 }
 
