@@ -37,10 +37,7 @@ var notRun = []struct {
 	{regexp.MustCompile(`^go test \./\.\.\.$`), "would run itself", nil},
 	{regexp.MustCompile(`^make [a-z-]+( [A-Z_]+=\S+)*$`), "takes long, or needs other programs; scripts and CI run it", isTarget},
 	{regexp.MustCompile(`^go -C examples (run|test) \./\S+$`), "needs the modules of the frameworks; the tests of examples run each", isExample},
-	{regexp.MustCompile(`^go get github\.com/imagecdn/imagecdn$`), "changes another module", nil},
 	{regexp.MustCompile(`^(sudo )?(apt-get|systemctl|journalctl|docker|podman|caddy|kubectl) `), "needs another program, or changes the machine", nil},
-	{regexp.MustCompile(`^npm `), "downloads", nil},
-	{regexp.MustCompile(`^git clone https://github\.com/imagecdn/imagecdn$`), "downloads", nil},
 }
 
 // served are how the server is started that a page's commands talk to, where that is not with sourcesServed.
