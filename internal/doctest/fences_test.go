@@ -94,6 +94,7 @@ var checked = map[string]string{
 	"js":        "middleware.TestDocumentation runs those of signing.md, which has them all",
 	"json":      "TestJSON parses it",
 	"caddyfile": "TestCaddyfiles; and the nested module examples, where there is a caddy",
+	"toml":      "TestSettings",
 	"yaml":      "nobody here: configuration of other programs",
 	"ini":       "nobody here: configuration of other programs",
 	"text":      "nobody runs text",

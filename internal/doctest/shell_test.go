@@ -35,6 +35,7 @@ var notRun = []struct {
 	check   func(t *testing.T, words []string) error
 }{
 	{regexp.MustCompile(`^go test \./\.\.\.$`), "would run itself", nil},
+	{regexp.MustCompile(`^export IMAGECDN_KEY=…$`), "a key of the reader's; commands here have one in their environment", nil},
 	{regexp.MustCompile(`^make [a-z-]+( [A-Z_]+=\S+)*$`), "takes long, or needs other programs; scripts and CI run it", isTarget},
 	{regexp.MustCompile(`^go -C examples (run|test) \./\S+$`), "needs the modules of the frameworks; the tests of examples run each", isExample},
 	{regexp.MustCompile(`^(sudo )?(apt-get|systemctl|journalctl|docker|podman|caddy|kubectl) `), "needs another program, or changes the machine", nil},
@@ -73,14 +74,7 @@ func isExample(t *testing.T, words []string) error {
 // Every command is run: servers until they listen, and what talks to one with a server of the built command. Output that is shown is what
 // comes out. A command that is neither run nor on the list of those that are not is a mistake.
 func TestCommands(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("commands are those of a Unix shell")
-	}
-	for _, program := range []string{"go", "sh", "curl"} {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Skip("commands are not run: ", err)
-		}
-	}
+	needPrograms(t)
 	binary := build(t)
 	for _, p := range pages(t) {
 		commands := commandsOf(t, p)
@@ -94,6 +88,19 @@ func TestCommands(t *testing.T) {
 				d.run(t, c)
 			}
 		})
+	}
+}
+
+// needPrograms skips a test that runs commands where they cannot be run.
+func needPrograms(t *testing.T) {
+	t.Helper()
+	if runtime.GOOS == "windows" {
+		t.Skip("commands are those of a Unix shell")
+	}
+	for _, program := range []string{"go", "sh", "curl"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skip("commands are not run: ", err)
+		}
 	}
 }
 
@@ -187,8 +194,9 @@ func newDesk(t *testing.T, binary, page string) *desk {
 	}
 	for name, text := range map[string]string{
 		"sign.key": "secret-key-of-32-bytes-0123456789\n", "imgix.token": "FOO123bar\n", "cloudimage.salt": "salt-of-a-token\n", "etc/imagecdn/key": "KEY\n", "etc/imagecdn/sign.key": "secret-key-of-32-bytes-0123456789\n",
-		"access.log": "GET /a.jpg?bg-remove=true\nGET /b.jpg?bg-remove=true&w=3\nGET /c.jpg?fm=mp4\nGET /d.jpg?w=400\nGET /e.pdf?w=9&doc_page=2\n",
-		"cdns.json":  `{"rings":[[{"name":"edge","type":"varnish","servers":["http://127.0.0.1:1"]}]]}`,
+		"access.log":  "GET /a.jpg?bg-remove=true\nGET /b.jpg?bg-remove=true&w=3\nGET /c.jpg?fm=mp4\nGET /d.jpg?w=400\nGET /e.pdf?w=9&doc_page=2\n",
+		"changed.txt": "/photos/cat.jpg\n/photos/rocket.jpg\n",
+		"cdns.json":   `{"rings":[[{"name":"edge","type":"varnish","servers":["http://127.0.0.1:1"]}]]}`,
 	} {
 		d.write(t, name, text)
 	}
@@ -206,7 +214,7 @@ func newDesk(t *testing.T, binary, page string) *desk {
 	t.Cleanup(origin.Close)
 	d.origin = origin.URL
 	d.env = append(os.Environ(), "PATH="+d.dir+string(os.PathListSeparator)+os.Getenv("PATH"), "HOME="+filepath.Join(d.dir, "home"),
-		"XDG_CACHE_HOME="+filepath.Join(d.dir, "home"), "KEY=KEY")
+		"XDG_CACHE_HOME="+filepath.Join(d.dir, "home"), "KEY=KEY", "IMAGECDN_KEY=KEY")
 	return d
 }
 
@@ -363,6 +371,7 @@ var (
 	aTime   = regexp.MustCompile(`\d{4}-\d\d-\d\d[T ][0-9:.]+Z?`)
 	aNumber = regexp.MustCompile(`\d{4,}`)
 	aState  = regexp.MustCompile(`^ID (received|preparing|flushing_servers|flushing_cdn)$`)
+	aBar    = regexp.MustCompile(`\[#+-*\]`)
 	aDate   = regexp.MustCompile(`(?i)^date: .*`)
 )
 
@@ -400,9 +409,13 @@ func withoutProgress(text string) (string, bool) {
 }
 
 // compare holds what a command wrote to what the page shows, but for IDs, times, large numbers, and states on the way. JSON may be broken
-// into lines where it is shown. A line "…" stands for any lines.
+// into lines where it is shown. A line "…" stands for any lines. What a terminal draws over and over is not what comes without one.
 func compare(t *testing.T, c command, got string) {
 	t.Helper()
+	if aBar.MatchString(c.want) {
+		t.Logf("not compared: %s: it draws on a terminal", c.text)
+		return
+	}
 	norm := func(text string) []string {
 		text = strings.ReplaceAll(text, "\r", "")
 		text = aTime.ReplaceAllString(anID.ReplaceAllString(text, "ID"), "TIME")
@@ -435,6 +448,23 @@ func compare(t *testing.T, c command, got string) {
 	}
 	if len(printed) > 0 && !skip {
 		t.Errorf("%s: %s\nprints\n%s\nnot\n%s", c.at, c.text, got, c.want)
+	}
+}
+
+// A file of settings is one that a server takes.
+func TestSettings(t *testing.T) {
+	needPrograms(t)
+	binary := build(t)
+	for _, p := range pages(t) {
+		for _, f := range p.fences {
+			if f.language != "toml" {
+				continue
+			}
+			d := newDesk(t, binary, p.name)
+			d.write(t, "settings.toml", absolute.ReplaceAllString(f.code, "${1}"+d.dir+"/$2/"))
+			c := command{at: fmt.Sprintf("%s:%d", f.page, f.line), text: "imagecdn serve -config settings.toml"}
+			d.serve(t, c, "./"+c.text+" -listen 127.0.0.1:0")
+		}
 	}
 }
 
