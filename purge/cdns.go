@@ -61,11 +61,15 @@ func (s *Service) cdnNames() []string {
 	return s.o.CDNs.Names()
 }
 
-// cdnResults returns one result for each CDN that there is: that of old where it has one.
-func (s *Service) cdnResults(old []CDNResult) []CDNResult {
+// cdnResults returns one result for each CDN that there is: that of old where it has one. The others have heard nothing of what was flushed
+// before.
+func (s *Service) cdnResults(old []CDNResult, flushed []string) []CDNResult {
 	var all []CDNResult
 	for _, name := range s.cdnNames() {
 		c := CDNResult{Name: name, State: Received}
+		if len(flushed) > 0 {
+			c.Failed = []CDNFailure{{Reason: "this CDN is new", Paths: flushed}}
+		}
 		if i := slices.IndexFunc(old, func(c CDNResult) bool { return c.Name == name }); i >= 0 {
 			c = old[i]
 		}
@@ -79,10 +83,10 @@ func (s *Service) cdnResults(old []CDNResult) []CDNResult {
 func (s *Service) partsOf(j *Job, flushed []string, resumed State) map[string][]string {
 	parts := make(map[string][]string)
 	for _, c := range j.rec.CDNs {
-		if resumed == FlushingCDN && c.State.Final() {
-			continue
-		}
 		paths := slices.Clone(flushed)
+		if resumed == FlushingCDN && c.State.Final() { // but for what failed: those behind it are not to be told of that before
+			paths = nil
+		}
 		seen := make(map[string]bool, len(paths))
 		for _, p := range paths {
 			seen[p] = true
@@ -105,14 +109,15 @@ func (s *Service) tellCDNs(j *Job, parts map[string][]string) {
 	defer func() { // also if the CDNs end the goroutine
 		s.mu.Lock()
 		defer s.unlock()
-		for _, k := range j.all() {
+		all := j.all()
+		j.group = nil // while one is saved, another may be retried
+		for _, k := range all {
 			if s.ctx.Err() != nil && s.o.Log != nil && slices.ContainsFunc(k.rec.CDNs, func(c CDNResult) bool { return c.State == FlushingCDN }) {
 				s.cut(k)
 				continue
 			}
 			s.finish(k, whyClosed)
 		}
-		j.group = nil
 		s.flushing--
 	}()
 	f := Flush{ID: j.rec.ID, Attempt: j.rec.Attempt, Tenant: j.rec.Tenant, Scope: j.rec.Scope, Mode: j.rec.Mode, Parts: parts}
@@ -146,6 +151,10 @@ func (s *Service) tellCDNs(j *Job, parts map[string][]string) {
 func (s *Service) reportCDN(j *Job, r CDNResult) {
 	if r.Reason != "" {
 		r.Reason = reason(r.Reason)
+	}
+	r.Failed = slices.Clone(r.Failed)
+	for i := range r.Failed {
+		r.Failed[i].Reason = reason(r.Failed[i].Reason)
 	}
 	s.mu.Lock()
 	var ended []kept

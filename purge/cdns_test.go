@@ -345,3 +345,213 @@ type prober struct{ *fake }
 func (prober) Probe(_ context.Context, path string) (int, string, error) {
 	return 200, `"` + path + `"`, nil
 }
+
+// A shield has failed when the restart comes, and the edge behind it is not through: the edge is not told of what the shield lacks as if nothing were.
+func TestAShieldThatFailedBeforeARestartIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := new(MemoryLog)
+		cdns := &fakeCDNs{names: []string{"done", "shield", "edge"}, flush: func(ctx context.Context, name string, paths []string) CDNResult {
+			switch name {
+			case "shield":
+				return down(name, paths[1:]...)
+			case "edge":
+				<-ctx.Done()
+			}
+			return CDNResult{Name: name, State: Done, Outcome: Accepted}
+		}}
+		s := open(t, &fake{}, ServiceOptions{Log: log, CDNs: cdns, CloseTimeout: -1})
+		j := submit(t, s, nil, "/p/a", "/p/b")
+		synctest.Wait()
+		s.Close()
+		cdns = &fakeCDNs{names: []string{"done", "shield", "edge"}}
+		s = open(t, &fake{}, ServiceOptions{Log: log, CDNs: cdns})
+		defer s.Close()
+		synctest.Wait()
+		if r, err := s.Get(j.ID()); err != nil || r.State != Done {
+			t.Errorf("%+v, %v", r, err)
+		}
+		if got := cdns.told(); got != "1 shield /p/b\n1 edge /p/a,/p/b" {
+			t.Errorf("told\n%s", got)
+		}
+	})
+}
+
+// What waited for a worker when the service closed is told to the CDNs that there are when it opens, and waits for no other.
+func TestAJobThatWaitedKnowsTheCDNsThatThereAre(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := new(MemoryLog)
+		old := &fakeCDNs{names: []string{"gone", "stays"}}
+		s := open(t, &fake{path: func(ctx context.Context, _ string, _ Mode) (PathResult, error) {
+			<-ctx.Done()
+			return PathResult{}, ctx.Err()
+		}}, ServiceOptions{Log: log, CDNs: old, Workers: 1, CloseTimeout: -1})
+		submit(t, s, nil, "/p/held")
+		j := submit(t, s, nil, "/p/a")
+		synctest.Wait()
+		s.Close()
+		cdns := &fakeCDNs{names: []string{"stays", "new"}}
+		s = open(t, &fake{}, ServiceOptions{Log: log, CDNs: cdns})
+		defer s.Close()
+		synctest.Wait()
+		r, err := s.Get(j.ID())
+		if err != nil || r.State != Done || len(r.CDNs) != 2 || r.CDNs[1].Outcome != Accepted {
+			t.Errorf("%+v, %v", r, err)
+		}
+		if got := cdns.told(); !strings.Contains(got, "stays /p/a") || !strings.Contains(got, "new /p/a") {
+			t.Errorf("told\n%s", got)
+		}
+	})
+}
+
+// A CDN that is new when a job is retried has heard of nothing: it is told of all that was purged.
+func TestARetryTellsANewCDNAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := new(MemoryLog)
+		fails := true
+		target := &fake{path: func(_ context.Context, path string, _ Mode) (PathResult, error) {
+			switch {
+			case path == "/p/same":
+				return PathResult{Outcome: Unchanged}, nil
+			case path == "/p/b" && fails:
+				return PathResult{}, Permanent(fmt.Errorf("no"))
+			}
+			return PathResult{}, nil
+		}}
+		s := open(t, target, ServiceOptions{Log: log, CDNs: &fakeCDNs{names: []string{"old"}}})
+		j := submit(t, s, nil, "/p/a", "/p/b", "/p/same")
+		wait(t, j)
+		s.Close()
+		fails = false
+		cdns := &fakeCDNs{names: []string{"new", "old"}}
+		s = open(t, target, ServiceOptions{Log: log, CDNs: cdns})
+		defer s.Close()
+		j, err := s.Retry(t.Context(), j.ID())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := wait(t, j); r.State != Done || r.CDNs[0].Outcome != Accepted {
+			t.Errorf("got %+v", r)
+		}
+		if got := cdns.told(); got != "2 new /p/b,/p/a\n2 old /p/b" {
+			t.Errorf("told\n%s", got)
+		}
+	})
+}
+
+// What failed here no CDN was told of, and none says that it needed nothing.
+func TestWhatFailsHereIsNotCalledUnneeded(t *testing.T) {
+	fails := true
+	target := &fake{path: func(context.Context, string, Mode) (PathResult, error) {
+		if fails {
+			return PathResult{}, Permanent(fmt.Errorf("no"))
+		}
+		return PathResult{}, nil
+	}}
+	cdns := &fakeCDNs{names: []string{"edge"}}
+	bubble(t, target, &ServiceOptions{CDNs: cdns}, func(t *testing.T, s *Service) {
+		j := submit(t, s, nil, "/p/a")
+		if r := wait(t, j); r.State != Error || r.CDNs[0].State != Error || r.CDNs[0].Outcome != "" || r.CDNs[0].Reason == "" {
+			t.Errorf("got %+v", r)
+		}
+		fails = false
+		if _, err := s.Retry(t.Context(), j.ID()); err != nil {
+			t.Fatal(err)
+		}
+		if r := wait(t, j); r.State != Done || r.CDNs[0].Outcome != Accepted || r.CDNs[0].Reason != "" {
+			t.Errorf("then %+v", r)
+		}
+	})
+}
+
+// The reasons of a CDN are one line each, whoever wrote it.
+func TestReasonsOfCDNsAreOneLine(t *testing.T) {
+	cdns := &fakeCDNs{names: []string{"edge"}, flush: func(_ context.Context, name string, paths []string) CDNResult {
+		why := strings.Repeat("a\nb", 1000)
+		return CDNResult{Name: name, State: Error, Reason: why, Failed: []CDNFailure{{why, paths}}}
+	}}
+	bubble(t, &fake{}, &ServiceOptions{CDNs: cdns}, func(t *testing.T, s *Service) {
+		r := wait(t, submit(t, s, nil, "/p/a"))
+		r.CDNs[0].Failed[0].Paths[0] = "mine" // records are the receiver's
+		if again, _ := s.Get(r.ID); again.CDNs[0].Failed[0].Paths[0] != "/p/a" {
+			t.Error("two records share their failures")
+		}
+		for _, why := range []string{r.CDNs[0].Reason, r.CDNs[0].Failed[0].Reason} {
+			if strings.Contains(why, "\n") || len(why) > 512 || why == "" {
+				t.Errorf("got %q", why)
+			}
+		}
+	})
+}
+
+// holdLog is a log that keeps one write waiting.
+type holdLog struct {
+	MemoryLog
+	hold func(put []LogEntry) <-chan struct{} // nil: no
+}
+
+func (l *holdLog) Write(put []LogEntry, drop []string) error {
+	if wait := l.hold(put); wait != nil {
+		<-wait
+	}
+	return l.MemoryLog.Write(put, drop)
+}
+
+// A job is retried while the end of another that shared its work is being saved: who shares the work of the retry is not forgotten.
+func TestARetryWhileASharersEndIsSaved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var held string // the job whose end takes long to save
+		saved := make(chan struct{})
+		log := &holdLog{}
+		log.hold = func(put []LogEntry) <-chan struct{} {
+			for _, e := range put {
+				if k, err := parseEntry(e); err == nil && e.ID == held && k.Record.State.Final() {
+					return saved
+				}
+			}
+			return nil
+		}
+		work, told := make(chan struct{}), make(chan struct{})
+		attempts := 0
+		cdns := &fakeCDNs{names: []string{"edge"}, flush: func(_ context.Context, name string, paths []string) CDNResult {
+			if paths[0] == "/p/a" {
+				if attempts++; attempts == 3 {
+					<-told
+				}
+			}
+			return down(name, paths...)
+		}}
+		s := open(t, &fake{path: func(_ context.Context, path string, _ Mode) (PathResult, error) {
+			if strings.HasPrefix(path, "/p/hold") {
+				<-work
+			}
+			return PathResult{}, nil
+		}}, ServiceOptions{Log: log, CDNs: cdns, Workers: 1})
+		defer s.Close()
+		d := submit(t, s, nil, "/p/a")
+		wait(t, d)
+		submit(t, s, nil, "/p/hold1")
+		a, b := submit(t, s, nil, "/p/a"), submit(t, s, nil, "/p/a")
+		held = b.ID()
+		work <- struct{}{}
+		wait(t, a)
+		submit(t, s, nil, "/p/hold2")
+		synctest.Wait()
+		for _, j := range []*Job{a, d} {
+			if _, err := s.Retry(t.Context(), j.ID()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		work <- struct{}{}
+		synctest.Wait()
+		close(saved)
+		synctest.Wait()
+		close(told)
+		for _, j := range []*Job{a, b, d} {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			defer cancel()
+			if r, err := j.Wait(ctx); err != nil || r.State != ErrorCDNNode {
+				t.Errorf("%v: %s, %v", r.Attempt, r.State, err)
+			}
+		}
+	})
+}

@@ -85,7 +85,7 @@ func newJob(s *Service, id string, r Request, now time.Time, onStatus func(Event
 		}
 	}
 	if s != nil {
-		j.rec.CDNs = s.cdnResults(nil)
+		j.rec.CDNs = s.cdnResults(nil, nil)
 	}
 	j.rec.Paths = make([]PathResult, len(paths))
 	for i, p := range paths {
@@ -105,7 +105,7 @@ func (j *Job) restart() {
 			p.State, p.Outcome, p.Reason = Received, "", ""
 		}
 	}
-	j.rec.CDNs = j.s.cdnResults(j.rec.CDNs)
+	j.rec.CDNs = j.s.cdnResults(j.rec.CDNs, j.rec.flushedPaths())
 	for i := range j.rec.CDNs {
 		if c := &j.rec.CDNs[i]; c.failed() {
 			c.State = Received
@@ -194,8 +194,6 @@ func (s *Service) run(j *Job) {
 			s.reach(k, Preparing, timestamp())
 		}
 	} else { // it came further before a restart, and some paths to their end
-		j.edit()
-		j.rec.CDNs = s.cdnResults(j.rec.CDNs) // there may be others now
 		attempted = nil
 		for i := range j.rec.Paths {
 			attempted = append(attempted, i)
@@ -275,10 +273,11 @@ func (s *Service) run(j *Job) {
 		go s.tellCDNs(j, parts)
 		return
 	}
-	for _, k := range j.all() {
+	all := j.all()
+	j.group = nil // while one is saved, another may be retried
+	for _, k := range all {
 		s.finish(k, "")
 	}
-	j.group = nil
 }
 
 // saveEvery is how many paths may be done again after a restart. A write takes milliseconds on a disk.

@@ -124,6 +124,8 @@ func (s *Service) restore(k kept) *Job {
 	j.rec, j.seq = k.Record, k.Seq
 	if j.rec.State.Final() {
 		j.attempt.end(j.snapshot())
+	} else {
+		j.rec.CDNs = s.cdnResults(j.rec.CDNs, j.rec.flushedPaths()) // there may be others now
 	}
 	return j
 }

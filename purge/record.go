@@ -50,14 +50,15 @@ type PathResult struct {
 // A CDNResult is what became of the purge on one CDN.
 type CDNResult struct {
 	Name    string     `json:"name"`
-	State   State      `json:"state"`   // Received, FlushingCDN, Done or Error
+	State   State      `json:"state"`   // Received, FlushingCDN, Done, Error or Expired
 	Outcome CDNOutcome `json:"outcome"` // the most that is known; empty until the CDN has answered
 	Reason  string     `json:"reason"`  // why it failed, or fails at present; one line
 
 	Items  int `json:"items"`  // values to purge there: tags, prefixes, URLs
 	Purged int `json:"purged"` // of those, what is at its end without failing
 
-	// Failed has the paths (folders, tags) of the record that were not purged there. All others have the outcome.
+	// Failed has the paths (folders, tags) of the record that were purged here and not there. All others that were have the outcome; what failed
+	// here, no CDN is told of.
 	Failed []CDNFailure `json:"failed,omitempty"`
 }
 
@@ -207,6 +208,13 @@ func (r Record) failures() string {
 func (r Record) clone() Record {
 	r.Paths = append([]PathResult{}, r.Paths...)
 	r.CDNs = append([]CDNResult{}, r.CDNs...)
+	for i := range r.CDNs {
+		c := &r.CDNs[i]
+		c.Failed = slices.Clone(c.Failed)
+		for k := range c.Failed {
+			c.Failed[k].Paths = slices.Clone(c.Failed[k].Paths)
+		}
+	}
 	r.History = append([]StateAt{}, r.History...)
 	return r
 }

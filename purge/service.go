@@ -441,7 +441,9 @@ func (s *Service) work(j *Job) {
 		}
 		if j != nil { // the target ended the goroutine
 			s.mu.Lock()
-			for _, k := range j.all() {
+			all := j.all()
+			j.group = nil
+			for _, k := range all {
 				s.finish(k, errPanic.Error())
 			}
 			defer s.unlock()
@@ -588,7 +590,9 @@ func (j *Job) settle(why string) State {
 			c.State, c.Reason = Error, why
 			c.Failed = []CDNFailure{{Reason: why, Paths: j.rec.flushedPaths()}}
 		case c.State == Received && len(c.Failed) > 0: // nobody came to try again
-			c.State = Error
+			c.State, c.Reason = Error, c.Failed[0].Reason
+		case c.State == Received && state == Error:
+			c.State, c.Reason = Error, "not told, as the purge has failed here"
 		case c.State == Received:
 			c.State, c.Outcome = Done, Unneeded
 		}

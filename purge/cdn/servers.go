@@ -99,7 +99,7 @@ func (s *Servers) Do(ctx context.Context, calls []ServerCall, words func(body []
 					return
 				}
 				failed[i][j] = e
-				if e.Status == 0 {
+				if e.Status == 0 && e.Temporary {
 					for k := j + 1; k < len(calls); k++ {
 						failed[i][k] = e
 					}
