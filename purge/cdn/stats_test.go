@@ -14,10 +14,14 @@ import (
 // Calls are counted by kind and result, with those that ask for a confirmation; and all who watch are told of each, and of whose it is.
 func TestStats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := 0
+		var mu sync.Mutex // guards what follows
+		n, asked := 0, 0
+		var told, watched []CallInfo
 		c := &confirmer{}
 		c.features = Features{Forms: map[Kind]Form{Tag: {MaxItems: 2}, All: {}}}
 		c.answer = func(b Batch) (Receipt, error) {
+			mu.Lock()
+			defer mu.Unlock()
 			switch n++; n {
 			case 1:
 				return Receipt{}, &Error{Status: 429, Temporary: true}
@@ -28,10 +32,12 @@ func TestStats(t *testing.T) {
 			}
 			return Receipt{ID: b.ID}, nil
 		}
-		asked := 0
-		c.confirmed = func(Receipt) (bool, error) { asked++; return asked > 1, nil }
-		var mu sync.Mutex
-		var told, watched []CallInfo
+		c.confirmed = func(Receipt) (bool, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			asked++
+			return asked > 1, nil
+		}
 		es, err := New([]Ring{{{Name: "edge", CDN: c}}}, &Options{OnCall: func(i CallInfo) { mu.Lock(); defer mu.Unlock(); told = append(told, i) }})
 		if err != nil {
 			t.Fatal(err)
