@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // environment is what the examples of settings take from there.
@@ -100,6 +101,8 @@ func TestPrintedConfigParsesBack(t *testing.T) {
 				values = []string{"true"}
 			case int, int64:
 				values = []string{"-7"}
+			case time.Duration:
+				values = []string{"1m3s"}
 			case string:
 				values = []string{"a \"text\" # of\\all 'signs'"}
 			}

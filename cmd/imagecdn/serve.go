@@ -110,6 +110,8 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 	f.Var(&cdns, "cdns", "JSON `file` of the CDNs in front, which purges go through to; see docs/cdns.md")
 	var limits limitFlags
 	limits.define(f)
+	var lifetimes lifetimeFlags
+	lifetimes.define(f)
 	var cors corsFlags
 	cors.define(f)
 	access := f.Bool("access-log", false, "log every request")
@@ -161,6 +163,9 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 		return usageError("-rate and -rate-burst take numbers above 0")
 	}
 	if err := limits.set(opts); err != nil {
+		return err
+	}
+	if err := lifetimes.set(opts); err != nil {
 		return err
 	}
 	allowed, err := cors.middleware()
