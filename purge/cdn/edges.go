@@ -171,6 +171,9 @@ func (es *Edges) check(e *Edge) error {
 		}
 		e.Bases[i] = clean
 	}
+	if err := checkRates(e.CDN.Features()); err != nil {
+		return err
+	}
 	forms := e.CDN.Features().Forms
 	_, tags := forms[Tag]
 	_, all := forms[All]
@@ -208,6 +211,29 @@ func (es *Edges) tell(call CallInfo) {
 	for _, told := range watchers {
 		(*told)(call)
 	}
+}
+
+// checkRates says which rate lets nothing through, or has two sizes.
+func checkRates(f Features) error {
+	sizes := make(map[string]Rate)
+	check := func(rates []Rate) error {
+		for _, r := range rates {
+			if !(r.PerSecond > 0 && r.Burst >= 1) {
+				return fmt.Errorf("the rate %q is no rate: Burst is at least one, and PerSecond above zero", r.Name)
+			}
+			if same, ok := sizes[r.Name]; ok && (same.Burst != r.Burst || same.PerSecond != r.PerSecond) {
+				return fmt.Errorf("the rate %q has two sizes", r.Name)
+			}
+			sizes[r.Name] = r
+		}
+		return nil
+	}
+	for _, form := range f.Forms {
+		if err := check(form.Rates); err != nil {
+			return err
+		}
+	}
+	return check(f.Polls)
 }
 
 // Names implements [purge.CDNs]: by rings, and within one in the order given.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -257,12 +258,22 @@ func TestFailuresByClass(t *testing.T) {
 }
 
 func TestOneBadValueFailsAlone(t *testing.T) {
+	for name, fail := range map[string]func() error{
+		"the CDN's word":     func() error { return &Error{Status: 400, Reason: "invalid tag"} },
+		"the adapter's word": func() error { return &Error{Reason: "is no tag"} },
+		"a panic":            func() error { panic("oh") },
+	} {
+		t.Run(name, func(t *testing.T) { oneBadValue(t, fail) })
+	}
+}
+
+func oneBadValue(t *testing.T, fail func() error) {
 	synctest.Test(t, func(t *testing.T) {
 		features := Features{Forms: map[Kind]Form{Tag: {MaxItems: 100}}}
 		var bad string
 		c := &fake{features: features, answer: func(b Batch) (Receipt, error) {
 			if slices.Contains(b.Values, bad) {
-				return Receipt{}, &Error{Status: 400, Reason: "invalid tag"}
+				return Receipt{}, fail()
 			}
 			return Receipt{}, nil
 		}}
@@ -737,6 +748,7 @@ func TestAPurgeReachesEveryAnswerThatItIsAbout(t *testing.T) {
 func TestSettingsThatMakeNoSense(t *testing.T) {
 	ok := &fake{features: byTag}
 	urls := &fake{features: Features{Forms: map[Kind]Form{URL: {}}}}
+	rated := func(rates ...Rate) *fake { return &fake{features: Features{Forms: map[Kind]Form{Tag: {Rates: rates}}}} }
 	for want, edge := range map[string]Edge{
 		"has no Name":   {CDN: ok},
 		"has no CDN":    {Name: "x"},
@@ -746,6 +758,9 @@ func TestSettingsThatMakeNoSense(t *testing.T) {
 		"negative":      {Name: "x", CDN: ok, Again: -1},
 		"purge nothing": {Name: "x", CDN: &fake{}},
 		"Verify needs":  {Name: "x", CDN: ok, Verify: 1},
+		"\"r\" is no":   {Name: "x", CDN: rated(Rate{Name: "r", Burst: 1})},
+		"\"n\" is no":   {Name: "x", CDN: rated(Rate{Name: "n", Burst: math.NaN(), PerSecond: 1})},
+		"two sizes":     {Name: "x", CDN: rated(Rate{Name: "r", Burst: 1, PerSecond: 1}, Rate{Name: "r", Burst: 2, PerSecond: 1})},
 	} {
 		if _, err := New([]Ring{{edge}}, nil); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("got %v, want %q", err, want)

@@ -730,9 +730,9 @@ func (l *lane) giveUp(e *entry, failing time.Time, why string, may bool) bool {
 	return true
 }
 
-// perhapsOne reports whether an answer of that status may be about one value of many.
+// perhapsOne reports whether an answer of that status, or that there was none as the adapter would not ask, may be about one value of many.
 func perhapsOne(status int) bool {
-	return status == 400 || status == 413 || status == 414 || status == 422
+	return status == 0 || status == 400 || status == 413 || status == 414 || status == 422
 }
 
 // again has an entry wait for another call. l.mu is held.

@@ -115,6 +115,29 @@ func TestServers(t *testing.T) {
 	}
 }
 
+// A request that cannot be made is no reason to spare a server the others.
+func TestServersWithARequestThatCannotBe(t *testing.T) {
+	n := network{map[string]string{"x:1": "200"}, make(chan string, 100)}
+	s, err := cdn.NewServers("test", &http.Client{Transport: n}, nil, []string{"http://x:1"}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var calls []cdn.ServerCall
+	for _, v := range []string{"bad", "good"} {
+		calls = append(calls, cdn.ServerCall{Values: []string{v}, Request: func(base string) (*http.Request, error) {
+			if v == "bad" {
+				return nil, errors.New("is no path")
+			}
+			return http.NewRequest("PURGE", base+"/"+v, nil)
+		}})
+	}
+	got, err := s.Do(t.Context(), calls, nil)
+	want := cdn.Receipt{Complete: true, Failed: []cdn.Failure{{Value: "bad", Reason: "x:1: is no path"}}}
+	if err != nil || !reflect.DeepEqual(got, want) || len(n.calls) != 1 {
+		t.Errorf("got %+v, %v, %d calls", got, err, len(n.calls))
+	}
+}
+
 func TestServersCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := network{map[string]string{"x:1": "hang", "y:1": "200"}, make(chan string, 100)}
