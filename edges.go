@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/imagecdn/imagecdn/cache"
@@ -72,9 +72,15 @@ type tagged struct {
 }
 
 // set puts tags on the answer to req. inputs are those that are known, in any order; an answer that is an error may know none but the one that
-// it is about.
+// it is about. A nil req is a URL that has no meaning, and so is about no image.
 func (t *tagger) set(header http.Header, req *parsed, inputs []input) {
-	if t == nil || req == nil {
+	if t == nil {
+		return
+	}
+	if req == nil {
+		for _, h := range t.headers {
+			header[h.Name] = []string{h.Value(t.namer.Tags(nil))}
+		}
 		return
 	}
 	var entry *cache.Entry
@@ -118,20 +124,32 @@ func (t *tagged) set(header http.Header, headers []cdn.TagHeader) {
 
 // Probe implements [purge.Prober].
 func (t *target) Probe(ctx context.Context, path string) (status int, etag string, err error) {
-	_, image, err := t.find(path)
+	if _, _, err := t.find(path); err != nil {
+		return 0, "", err
+	}
+	req, err := t.h.recent.parse(&url.URL{Path: path}, t.h.opts.Dialect, t.h.avif())
+	if err != nil {
+		return paramStatus(err), "", nil
+	}
+	plan := req.plan
+	if plan == nil {
+		plan = req.own
+	}
+	p, err := t.h.name(ctx, req, plan)
+	if err == nil {
+		defer p.done()
+		if p.key.Kind != cache.Original {
+			err = t.h.get(ctx, p)
+		}
+	}
+	if entry, ok := errors.AsType[*entryError](err); ok {
+		return entry.in.now.Entry.Status, "", nil
+	}
+	if e, ok := errors.AsType[*httpError](err); ok && e.lifetime > 0 { // what may be kept
+		return e.status, "", nil
+	}
 	if err != nil {
 		return 0, "", err
 	}
-	source, _, _ := strings.Cut(path[1:], "/")
-	req := &parsed{Request: Request{Image: Image{Source: source, Path: image}}, asIs: true}
-	plan, _ := req.Params.negotiate("", false)
-	p, err := t.h.name(ctx, req, &plan)
-	if e, ok := errors.AsType[*entryError](err); ok {
-		return e.in.now.Entry.Status, "", nil
-	}
-	if err != nil {
-		return 0, "", err
-	}
-	defer p.done()
 	return http.StatusOK, p.etag(), nil
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/imagecdn/imagecdn"
 	"github.com/imagecdn/imagecdn/purge"
@@ -90,21 +91,23 @@ func TestPurgesReachTheEdge(t *testing.T) {
 		"/photos/a/none.png",                                   // 404
 		"/photos/a/broken.png?w=10",                            // 422
 		"/photos/a/dog.png?w=10&mark=%2Fphotos%2Fa%2Fnone.png", // 404, by a watermark
+		"/photos/a/cat.png?w=oops",                             // 400, which is about no image
+		"/photos/a/cat.png?expires=1",                          // 404, once
 	}
-	const everything = "1111111111"
+	const everything = "111111111111"
 	for _, tt := range []struct {
 		name    string
 		request purge.Request
 		want    string // for each URL, whether it is forgotten
 	}{
-		{"an image", purge.Request{Paths: []string{"/photos/a/cat.png"}}, "1111001000"},
-		{"an image that is no more", purge.Request{Paths: []string{"/photos/a/none.png"}}, "0000000101"},
-		{"an image that is broken", purge.Request{Paths: []string{"/photos/a/broken.png"}}, "0000000010"},
-		{"a folder", purge.Request{Scope: purge.Prefix, Paths: []string{"/photos/b/"}}, "0000011000"},
-		{"a tag", purge.Request{Scope: purge.Tag, Tags: []string{"product-17"}}, "1111001000"},
-		{"a tag of another case", purge.Request{Scope: purge.Tag, Tags: []string{"blue"}}, "0000000000"},
-		{"a tag of what is broken", purge.Request{Scope: purge.Tag, Tags: []string{"fragile"}}, "0000000010"},
-		{"a source", purge.Request{Scope: purge.All, Source: "photos"}, everything},
+		{"an image", purge.Request{Paths: []string{"/photos/a/cat.png"}}, "111100100001"},
+		{"an image that is no more", purge.Request{Paths: []string{"/photos/a/none.png"}}, "000000010100"},
+		{"an image that is broken", purge.Request{Paths: []string{"/photos/a/broken.png"}}, "000000001000"},
+		{"a folder", purge.Request{Scope: purge.Prefix, Paths: []string{"/photos/b/"}}, "000001100000"},
+		{"a tag", purge.Request{Scope: purge.Tag, Tags: []string{"product-17"}}, "111100100000"},
+		{"a tag of another case", purge.Request{Scope: purge.Tag, Tags: []string{"blue"}}, "000000000000"},
+		{"a tag of what is broken", purge.Request{Scope: purge.Tag, Tags: []string{"fragile"}}, "000000001000"},
+		{"a source", purge.Request{Scope: purge.All, Source: "photos"}, "111111111101"},
 		{"everything", purge.Request{Scope: purge.All}, everything},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -115,7 +118,7 @@ func TestPurgesReachTheEdge(t *testing.T) {
 			e := behindEdge(t, o)
 			for i, u := range urls {
 				k := e.get(t, u)
-				if want := map[int]int{7: 404, 8: 422, 9: 404}[i]; want != 0 && k.status != want || want == 0 && k.status != 200 {
+				if want := map[int]int{7: 404, 8: 422, 9: 404, 10: 400, 11: 404}[i]; want != 0 && k.status != want || want == 0 && k.status != 200 {
 					t.Fatalf("%s: %d %s", u, k.status, k.body)
 				}
 				if again := e.get(t, u); !slices.Equal(again.tags, k.tags) || len(e.kept) != i+1 {
@@ -248,3 +251,37 @@ func TestVerifiedByAVisit(t *testing.T) {
 type visits func(*http.Request) *http.Response
 
 func (v visits) RoundTrip(r *http.Request) (*http.Response, error) { return v(r), nil }
+
+// What a visitor is not answered with a picture for is no reason to say that an edge has not been purged.
+func TestVerifiedWhereVisitorsAreRefused(t *testing.T) {
+	o := newOrigin()
+	o.set("/cat.png", answer{header: cacheFor("max-age=60"), body: paint(t, red, 40, 30)})
+	o.set("/page.png", answer{header: cacheFor("max-age=60"), body: []byte("<html>")})
+	for name, opts := range map[string]imagecdn.Options{
+		"all may be asked for": {},
+		"presets alone":        {Dialect: imagecdn.Native{Presets: map[string]string{"small": "w=10"}}, PresetsOnly: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := &edge{kept: make(map[string]keptAnswer)}
+			client := &http.Client{Transport: visits(func(r *http.Request) *http.Response {
+				k := e.get(t, strings.TrimPrefix(r.URL.Path, "/img"))
+				return &http.Response{StatusCode: k.status, Header: http.Header{"Etag": {k.etag}}, Body: http.NoBody}
+			})}
+			edges, err := cdn.New([]cdn.Ring{{{Name: "edge", CDN: e, Bases: []string{"https://www.example.com/img"}, Verify: 5}}}, &cdn.Options{Client: client})
+			if err != nil {
+				t.Fatal(err)
+			}
+			opts.CDNs = edges
+			e.h = open(t, o, &opts)
+			job, err := e.h.Purge(t.Context(), []string{"/photos/cat.png", "/photos/page.png", "/photos/none.png"}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second) // of an edge that differs, it takes longer
+			defer cancel()
+			if rec, err := job.Wait(ctx); err != nil || rec.State != purge.Done || rec.CDNs[0].Outcome != purge.Verified {
+				t.Errorf("%+v, %v", rec, err)
+			}
+		})
+	}
+}

@@ -420,10 +420,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	req, err := h.recent.parse(r.URL, h.opts.Dialect, h.avif())
 	if err != nil {
+		h.tags.set(w.Header(), nil, nil)
 		h.refuse(w, r, &httpError{status: paramStatus(err), text: err.Error(), lifetime: h.negative})
 		return
 	}
 	if !req.Expires.IsZero() && !time.Now().Before(req.Expires) {
+		h.tags.set(w.Header(), req, nil)
 		h.refuse(w, r, &httpError{status: http.StatusNotFound, text: "the URL has expired", lifetime: h.negative})
 		return
 	}
