@@ -43,6 +43,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -200,7 +201,9 @@ func (c *CDN) Purge(ctx context.Context, b cdn.Batch) (cdn.Receipt, error) {
 			receipt.Failed = append(receipt.Failed, cdn.Failure{Value: value, Reason: cdn.OneLine(err.Error())})
 			continue
 		}
-		body.Items = append(body.Items, path)
+		if !slices.Contains(body.Items, path) { // two hosts, or two spellings, may have one
+			body.Items = append(body.Items, path)
+		}
 	}
 	if len(body.Items) == 0 {
 		if len(receipt.Failed) == 0 {

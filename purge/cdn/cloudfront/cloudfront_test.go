@@ -232,6 +232,19 @@ func TestPartsOfABatch(t *testing.T) {
 	clean(t, s)
 }
 
+// What is one path to CloudFront is paid for once.
+func TestOnePathIsThereOnce(t *testing.T) {
+	s, c := standIn(t, nil)
+	b := cdn.Batch{Kind: cdn.URL, Values: []string{"https://a.example/[1].jpg", "https://a.example/%5B1%5D.jpg", "https://b.example/[1].jpg"}, ID: "b1"}
+	if receipt, err := c.Purge(t.Context(), b); err != nil || len(receipt.Failed) != 0 {
+		t.Errorf("%+v, %v", receipt, err)
+	}
+	if got := s.Purged("url"); !slices.Equal(got, []string{"/%5B1%5D.jpg"}) {
+		t.Errorf("%q", got)
+	}
+	clean(t, s)
+}
+
 func TestErrors(t *testing.T) {
 	type setup func(s *cdntest.CloudFront)
 	answers := func(status int, header http.Header, body string) setup {
