@@ -354,13 +354,11 @@ func (l *lane) next(now time.Time) (batch []*entry, wait time.Duration) {
 		if slices.ContainsFunc(l.rates[at.kind], func(r limit) bool { return slices.Contains(saved, r.Limiter) }) {
 			continue
 		}
-		most, delay := l.room(at.kind, now, l.waiting(at.kind, at.soft))
+		most, delay, lacks := l.room(at.kind, now, l.waiting(at.kind, at.soft))
 		switch {
 		case delay > 0:
 			sooner(delay)
-			for _, r := range l.rates[at.kind] {
-				saved = append(saved, r.Limiter)
-			}
+			saved = append(saved, lacks...)
 		case most > 0:
 			if batch := l.gather(at.kind, at.soft, most); len(batch) > 0 {
 				return batch, 0
@@ -380,13 +378,13 @@ func (l *lane) waiting(kind Kind, soft bool) (n int) {
 	return n
 }
 
-// room returns how many of n values of a kind a call may take now, or how long it is until it may. l.mu is held.
-func (l *lane) room(kind Kind, now time.Time, n int) (most int, delay time.Duration) {
+// room returns how many of n values of a kind a call may take now, or how long it is until it may, and what it lacks. l.mu is held.
+func (l *lane) room(kind Kind, now time.Time, n int) (most int, delay time.Duration, lacks []*rate.Limiter) {
 	f := l.features.Forms[kind]
 	most = min(n, perCall(f))
 	if f.MaxOpen > 0 {
 		if most = min(most, f.MaxOpen-l.open[kind]); most <= 0 {
-			return 0, 0
+			return 0, 0, nil
 		}
 	}
 	for _, r := range l.rates[kind] {
@@ -409,12 +407,13 @@ func (l *lane) room(kind Kind, now time.Time, n int) (most int, delay time.Durat
 		tokens := r.TokensAt(now)
 		if lack := float64(need) - tokens; lack > 0 {
 			delay = max(delay, time.Duration(lack/float64(r.Limit())*float64(time.Second))+time.Millisecond)
+			lacks = append(lacks, r.Limiter)
 		}
 		if r.perItem {
 			most = min(most, max(full, int(tokens)))
 		}
 	}
-	return most, delay
+	return most, delay, lacks
 }
 
 // gather takes entries for a call, a tenant's after another's. l.mu is held.

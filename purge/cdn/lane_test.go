@@ -515,6 +515,32 @@ func TestFormsThatShareARate(t *testing.T) {
 	})
 }
 
+// A form that waits for a rate of its own keeps no other from what they share.
+func TestAFormThatWaitsAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		requests := Rate{Name: "requests", Burst: 100, PerSecond: 50}
+		c := &fake{features: Features{Forms: map[Kind]Form{
+			URL: {Rates: []Rate{requests}, Query: true}, Prefix: {Rates: []Rate{requests, {Name: "prefixes", Burst: 1, PerSecond: 0.001}}}}}}
+		big := c.features.Forms[URL]
+		big.MaxItems = 10
+		c.features.Forms[URL] = big
+		es := newEdges(t, Ring{{Name: "c", CDN: c, Bases: []string{"https://e.example"}}})
+		var jobs sync.WaitGroup
+		jobs.Go(func() {
+			f := original([]string{"/p/a/", "/p/b/", "/p/c/"}, "c")
+			f.Scope = purge.Prefix
+			flushed(t, es, f)
+		})
+		time.Sleep(time.Minute)
+		began := time.Now()
+		flushed(t, es, original(paths("", 40), "c"))
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("took %v", took)
+		}
+		jobs.Wait()
+	})
+}
+
 // A call that takes too long, as it is many requests to servers that are slow, is made smaller.
 func TestACallThatTakesTooLongIsHalved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
