@@ -21,6 +21,10 @@ type ServiceOptions struct {
 	// is refused with ErrBusy. Zero means 1,000.
 	MaxQueued int
 
+	// MaxFlushing is the most jobs that wait for CDNs, about: while there are more, purges are refused with ErrBusy. They are in force here, and
+	// keep no worker, so there may be more of them. Zero means ten times MaxQueued.
+	MaxFlushing int
+
 	// MaxPaths is the most distinct paths or tags in one job. Zero means 1,000.
 	MaxPaths int
 
@@ -102,6 +106,7 @@ func (o *ServiceOptions) withDefaults() ServiceOptions {
 	}
 	atLeastOne(&c.Workers, 4)
 	atLeastOne(&c.MaxQueued, 1000)
+	atLeastOne(&c.MaxFlushing, 10*c.MaxQueued)
 	atLeastOne(&c.MaxPaths, 1000)
 	atLeastOne(&c.MaxLog, 10_000)
 	atLeastOne(&c.MaxBytes, 64<<20)
@@ -384,8 +389,10 @@ func (s *Service) admit(size int64) error {
 	switch {
 	case s.closed:
 		return ErrClosed
-	case s.admitted+s.queue.Len()+s.sharing+s.working+s.flushing >= s.o.MaxQueued+s.o.Workers:
+	case s.admitted+s.queue.Len()+s.sharing+s.working >= s.o.MaxQueued+s.o.Workers:
 		return fmt.Errorf("%w: %d, the most that may", ErrBusy, s.o.MaxQueued)
+	case s.flushing >= s.o.MaxFlushing:
+		return fmt.Errorf("%w for CDNs: %d, the most that may", ErrBusy, s.o.MaxFlushing)
 	case s.live > 0 && s.live+size > s.o.MaxBytes:
 		return fmt.Errorf("%w: their paths fill the %d bytes set aside for them", ErrBusy, s.o.MaxBytes)
 	}
