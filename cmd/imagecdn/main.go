@@ -62,6 +62,7 @@ const usage = `imagecdn: an image CDN
   imagecdn transform -params 'w=500' [flags] IN… OUT  make pictures of many files
   imagecdn cache stats|verify|clear DIR               look at, check or empty a cache directory
 
+  imagecdn health [-live] [-server URL]               ask a server whether it is well
   imagecdn completion bash|zsh|fish                   have a shell complete all this
 
   imagecdn version
@@ -82,6 +83,7 @@ func commands() []subcommand {
 		{"purge", "make a server forget images", purgePaths},
 		{"transform", "make pictures of files", transform},
 		{"cache", "look at, check or empty a cache directory", manageCache},
+		{"health", "ask a server whether it is well", health},
 		{"completion", "print a script by which a shell completes all this", complete},
 		{"help", "say what there is", func(_ context.Context, _ []string, stdout, _ io.Writer) error {
 			fmt.Fprint(stdout, usage)

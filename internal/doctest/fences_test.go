@@ -88,17 +88,18 @@ func fencesOf(name, text string) (all []fence) {
 
 // checked are the languages of fences, and what becomes of them.
 var checked = map[string]string{
-	"go":        "TestGo type-checks it",
-	"sh":        "TestCommands",
-	"console":   "TestCommands",
-	"js":        "middleware.TestDocumentation runs those of signing.md, which has them all",
-	"json":      "TestJSON parses it",
-	"caddyfile": "TestCaddyfiles; and the nested module examples, where there is a caddy",
-	"toml":      "TestSettings",
-	"yaml":      "nobody here: configuration of other programs",
-	"ini":       "nobody here: configuration of other programs",
-	"text":      "nobody runs text",
-	"":          "TestPlainFences: neither commands nor Go",
+	"go":         "TestGo type-checks it",
+	"sh":         "TestCommands",
+	"console":    "TestCommands",
+	"js":         "middleware.TestDocumentation runs those of signing.md, which has them all",
+	"json":       "TestJSON parses it",
+	"caddyfile":  "TestCaddyfiles; and the nested module examples, where there is a caddy",
+	"toml":       "TestSettings",
+	"yaml":       "nobody here: configuration of other programs",
+	"ini":        "nobody here: configuration of other programs",
+	"dockerfile": "TestContainerfile of cmd/imagecdn",
+	"text":       "nobody runs text",
+	"":           "TestPlainFences: neither commands nor Go",
 }
 
 // Every fence has a language that something looks at.

@@ -38,7 +38,7 @@ var notRun = []struct {
 	{regexp.MustCompile(`^export IMAGECDN_KEY=…$`), "a key of the reader's; commands here have one in their environment", nil},
 	{regexp.MustCompile(`^make [a-z-]+( [A-Z_]+=\S+)*$`), "takes long, or needs other programs; scripts and CI run it", isTarget},
 	{regexp.MustCompile(`^go -C examples (run|test) \./\S+$`), "needs the modules of the frameworks; the tests of examples run each", isExample},
-	{regexp.MustCompile(`^(sudo )?(apt-get|systemctl|journalctl|docker|podman|caddy|kubectl) `), "needs another program, or changes the machine", nil},
+	{regexp.MustCompile(`^(sudo )?(apt-get|install|systemctl|systemd-analyze|journalctl|docker|podman|caddy|kubectl) `), "needs another program, or changes the machine", nil},
 }
 
 // served are how the server is started that a page's commands talk to, where that is not with sourcesServed.
