@@ -104,22 +104,22 @@ func purgePaths(ctx context.Context, args []string, stdout, stderr io.Writer) er
 			jobs = append(jobs, rec)
 		}
 	}
+	again := "imagecdn purge"
+	if p.server != defaultServer {
+		again += " -server " + p.server
+	}
 	var failed []error
 	for i, rec := range jobs {
 		rec, err := f.follow(ctx, rec)
 		if ctx.Err() != nil {
-			server := ""
-			if p.server != defaultServer {
-				server = " -server " + p.server
-			}
 			var commands []string
 			for _, left := range jobs[i:] {
-				commands = append(commands, fmt.Sprintf("imagecdn purge%s -watch -follow %s", server, left.ID))
+				commands = append(commands, again+" -watch -follow "+left.ID)
 			}
 			return fmt.Errorf("%w: the purge is in force, and goes on; to see its end: %s", errInterrupted, strings.Join(commands, "; "))
 		}
 		if err == nil && rec.State != purge.Done {
-			err = fmt.Errorf("purge %s: %s; imagecdn purge -retry %s tries again what failed", rec.ID, rec.State, rec.ID)
+			err = fmt.Errorf("purge %s: %s; %s -retry %[1]s tries again what failed", rec.ID, rec.State, again)
 		}
 		if err != nil {
 			failed = append(failed, err)

@@ -183,15 +183,17 @@ func TestPurgeSaysWhatFailed(t *testing.T) {
 	}{
 		{record(purge.Done, paths[:1], cdns[:1]), 0, ""},
 		{record(purge.Error, paths, nil), 1, "failed     /photos/b.jpg: the disk is full\n" + "failed     /photos/c\uFFFD[2J.jpg: waited too long\n" +
-			"imagecdn: purge 0198c1d2: error; imagecdn purge -retry 0198c1d2 tries again what failed\n"},
+			"imagecdn: purge 0198c1d2: error; imagecdn purge -server URL -retry 0198c1d2 tries again what failed\n"},
 		{record(purge.Expired, paths[2:], nil), 1, "failed     /photos/c\uFFFD[2J.jpg: waited too long\n" +
-			"imagecdn: purge 0198c1d2: expired; imagecdn purge -retry 0198c1d2 tries again what failed\n"},
+			"imagecdn: purge 0198c1d2: expired; imagecdn purge -server URL -retry 0198c1d2 tries again what failed\n"},
 		{record(purge.ErrorCDNNode, paths[:1], cdns), 1, "failed     bunny: 401: no such key\n" +
 			"failed     akamai /photos/a.jpg: too slow\n" + "failed     akamai /photos/b.jpg: too slow\n" +
-			"imagecdn: purge 0198c1d2: error_cdn_node; imagecdn purge -retry 0198c1d2 tries again what failed\n"},
+			"imagecdn: purge 0198c1d2: error_cdn_node; imagecdn purge -server URL -retry 0198c1d2 tries again what failed\n"},
 	} {
 		for _, flags := range [][]string{{}, {"-watch"}, {"-json"}} {
-			code, stdout, stderr := command(t, append([]string{"purge", "-server", serveScript(t, &script{now: tt.rec}), "/photos/a.jpg"}, flags...)...)
+			url := serveScript(t, &script{now: tt.rec})
+			code, stdout, stderr := command(t, append([]string{"purge", "-server", url, "/photos/a.jpg"}, flags...)...)
+			stderr = strings.ReplaceAll(stderr, url, "URL")
 			if code != tt.code || stderr != tt.errs {
 				t.Errorf("%s %q: exit %d, %q, want %d, %q", tt.rec.State, flags, code, stderr, tt.code, tt.errs)
 			}
