@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -500,12 +501,12 @@ func (l *holdLog) Write(put []LogEntry, drop []string) error {
 // A job is retried while the end of another that shared its work is being saved: who shares the work of the retry is not forgotten.
 func TestARetryWhileASharersEndIsSaved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var held string // the job whose end takes long to save
+		var held atomic.Value // the ID of the job whose end takes long to save
 		saved := make(chan struct{})
 		log := &holdLog{}
 		log.hold = func(put []LogEntry) <-chan struct{} {
 			for _, e := range put {
-				if k, err := parseEntry(e); err == nil && e.ID == held && k.Record.State.Final() {
+				if k, err := parseEntry(e); err == nil && e.ID == held.Load() && k.Record.State.Final() {
 					return saved
 				}
 			}
@@ -532,7 +533,7 @@ func TestARetryWhileASharersEndIsSaved(t *testing.T) {
 		wait(t, d)
 		submit(t, s, nil, "/p/hold1")
 		a, b := submit(t, s, nil, "/p/a"), submit(t, s, nil, "/p/a")
-		held = b.ID()
+		held.Store(b.ID())
 		work <- struct{}{}
 		wait(t, a)
 		submit(t, s, nil, "/p/hold2")
