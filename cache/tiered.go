@@ -67,7 +67,11 @@ const sendable = 1 << 20
 
 // Find implements [Finder].
 func (t *tiered) Find(ctx context.Context, k Key) (Found, error) {
-	if th, err := t.fast.Get(ctx, k); err == nil {
+	if f, ok := t.fast.(Finder); ok { // tiers, or a disk
+		if found, err := f.Find(ctx, k); err == nil {
+			return found, nil
+		}
+	} else if th, err := t.fast.Get(ctx, k); err == nil {
 		return Found{Thing: th, Tier: tierOf(t.fast)}, nil
 	}
 	if d, ok := t.slow.(*Disk); ok {

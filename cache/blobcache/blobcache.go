@@ -108,7 +108,12 @@ type Store struct {
 	gens    atomic.Pointer[gens] // nil until they were first read
 	reading sync.Mutex           // held while they are read and written
 
+	// tidying is held while what nothing leads to is freed behind, and to read by RemoveAll, which counts what it frees.
+	tidying sync.RWMutex
+
 	mu      sync.Mutex // guards what follows, and the fields of writes that say so
+	removes int        // calls of RemoveAll
+	yield   func()     // ends the tidying that goes on; nil where none does
 	closed  bool
 	queue   chan *write
 	pending map[cache.Key]*write
@@ -198,9 +203,6 @@ func New(ctx context.Context, b *blob.Bucket, o *Options) (*Store, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	if opts.Prefix != "" {
-		s.bucket = blob.PrefixedBucket(b, opts.Prefix)
-	}
 	s.open, s.stop = context.WithCancel(context.Background())
 	s.tending, s.rest = context.WithCancel(s.open)
 	if err := s.begin(ctx); err != nil {
@@ -268,7 +270,7 @@ var errTooLarge = errors.New("blobcache: too large")
 
 // readObject reads an object that is not too large.
 func (s *Store) readObject(ctx context.Context, object string) ([]byte, error) {
-	r, err := s.bucket.NewReader(ctx, object, nil)
+	r, err := s.bucket.NewReader(ctx, s.opts.Prefix+object, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -292,7 +294,7 @@ func (s *Store) readHead(ctx context.Context, object string) (*head, error) {
 	for {
 		var data []byte
 		err := s.must(ctx, "reading", func(ctx context.Context) error {
-			r, err := s.bucket.NewRangeReader(ctx, object, 0, first, nil)
+			r, err := s.bucket.NewRangeReader(ctx, s.opts.Prefix+object, 0, first, nil)
 			if err != nil {
 				return err
 			}
@@ -325,7 +327,7 @@ func (s *Store) readHead(ctx context.Context, object string) (*head, error) {
 func (s *Store) writeObject(ctx context.Context, object string, parts ...[]byte) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // before Close it is what keeps half an object from being one
-	w, err := s.bucket.NewWriter(ctx, object, &blob.WriterOptions{ContentType: "application/octet-stream"})
+	w, err := s.bucket.NewWriter(ctx, s.opts.Prefix+object, &blob.WriterOptions{ContentType: "application/octet-stream"})
 	if err != nil {
 		return err
 	}
@@ -340,7 +342,7 @@ func (s *Store) writeObject(ctx context.Context, object string, parts ...[]byte)
 
 // deleteObject deletes one, and reports whether it was there.
 func (s *Store) deleteObject(ctx context.Context, object string) (was bool, err error) {
-	err = s.must(ctx, "deleting", func(ctx context.Context) error { return s.bucket.Delete(ctx, object) })
+	err = s.must(ctx, "deleting", func(ctx context.Context) error { return s.bucket.Delete(ctx, s.opts.Prefix+object) })
 	if isAbsent(err) {
 		return false, nil
 	}

@@ -111,7 +111,7 @@ func (s *Store) refreshLocked(ctx context.Context) error {
 // bumpTo writes a generation. Its body is for people.
 func (s *Store) bumpTo(ctx context.Context, scope, generation string) error {
 	return s.must(ctx, "writing a generation", func(ctx context.Context) error {
-		w, err := s.bucket.NewWriter(ctx, generations+scope+"/"+generation, &blob.WriterOptions{ContentType: "text/plain; charset=utf-8"})
+		w, err := s.bucket.NewWriter(ctx, s.opts.Prefix+generations+scope+"/"+generation, &blob.WriterOptions{ContentType: "text/plain; charset=utf-8"})
 		if err != nil {
 			return err
 		}
@@ -174,6 +174,18 @@ func (s *Store) tend() {
 
 // tidy frees what no generation leads to any more, and the objects of generations that are past.
 func (s *Store) tidy(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s.mu.Lock()
+	if s.removes > 0 {
+		s.mu.Unlock()
+		return // it asks for it when it has ended
+	}
+	s.yield = cancel
+	s.tidying.Lock() // at once: nobody has it
+	s.mu.Unlock()
+	defer s.tidying.Unlock()
+
 	_, past, err := s.readGens(ctx)
 	for _, key := range past {
 		if err == nil {

@@ -39,12 +39,15 @@ func (s *Store) list(ctx context.Context, prefix, delimiter string, visit func(p
 
 func (s *Store) listPage(ctx context.Context, token []byte, prefix, delimiter string) (page []*blob.ListObject, next []byte, err error) {
 	err = s.must(ctx, "listing", func(ctx context.Context) (err error) {
-		page, next, err = s.bucket.ListPage(ctx, token, 1000, &blob.ListOptions{Prefix: prefix, Delimiter: delimiter})
+		page, next, err = s.bucket.ListPage(ctx, token, 1000, &blob.ListOptions{Prefix: s.opts.Prefix + prefix, Delimiter: delimiter})
 		if errors.Is(err, io.EOF) {
 			err = nil
 		}
 		return err
 	})
+	for _, o := range page {
+		o.Key = strings.TrimPrefix(o.Key, s.opts.Prefix)
+	}
 	return page, next, err
 }
 
@@ -179,7 +182,7 @@ func (s *Store) Count(ctx context.Context, source, image string) (int, error) {
 	n := 0
 	err := s.try(ctx, "listing", s.opts.ReadTimeout, func(ctx context.Context) error {
 		n = 0
-		page, _, err := s.bucket.ListPage(ctx, blob.FirstPageToken, 1000, &blob.ListOptions{Prefix: imageDir(g.of(source), source, image)})
+		page, _, err := s.bucket.ListPage(ctx, blob.FirstPageToken, 1000, &blob.ListOptions{Prefix: s.opts.Prefix + imageDir(g.of(source), source, image)})
 		for _, o := range page {
 			if kind, ok := kindOf(lastPart(o.Key)); ok && kind != cache.Original {
 				n++

@@ -41,6 +41,7 @@ func (s *Store) RemoveAll(ctx context.Context, source string) (cache.Removed, er
 	if s.isClosed() {
 		return cache.Removed{}, errClosed
 	}
+	defer s.stopTidying()()
 	pending, busy := s.removePending(func(so, _ string) bool { return source == "" || so == source })
 	f := s.freeing(pending)
 	s.mu.Lock()
@@ -49,7 +50,6 @@ func (s *Store) RemoveAll(ctx context.Context, source string) (cache.Removed, er
 	if err := s.bump(ctx, source); err != nil {
 		return f.all, err
 	}
-	defer s.wantReclaim()
 	if err := wait(ctx, busy); err != nil {
 		return f.all, err
 	}
@@ -60,6 +60,24 @@ func (s *Store) RemoveAll(ctx context.Context, source string) (cache.Removed, er
 		err = nil // it goes on behind
 	}
 	return f.all, err
+}
+
+// stopTidying has what RemoveAll frees freed by nobody else here, who would not count it. What it returns lets that go on.
+func (s *Store) stopTidying() (again func()) {
+	s.mu.Lock()
+	s.removes++
+	if s.yield != nil {
+		s.yield()
+	}
+	s.mu.Unlock()
+	s.tidying.RLock()
+	return func() {
+		s.tidying.RUnlock()
+		s.mu.Lock()
+		s.removes--
+		s.mu.Unlock()
+		s.wantReclaim()
+	}
 }
 
 func (s *Store) isClosed() bool {
