@@ -11,7 +11,7 @@ ROUNDS ?= 6
 OPS ?= 1000000
 KILLS ?= 500
 
-.PHONY: help test race purego arm64 fuzz golden sheets console bench bench-compare bench-peers soak load hits caches hitratio generate lint cross browser smoke conformance ci
+.PHONY: help test race purego arm64 fuzz golden sheets console bench bench-compare bench-peers soak load hits caches hitratio generate lint cross browser smoke s3 conformance ci
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -105,6 +105,9 @@ smoke: ## start the real command and use it
 
 caches: ## try purges on a real Varnish and nginx, which are installed where apt-get is
 	bash scripts/caches.sh
+
+s3: ## try buckets on a real S3 server, which is built where it is not installed (a minute)
+	bash scripts/s3.sh
 
 conformance: ## grade the cache by the public HTTP cache tests, beside the peers that are installed (needs node and npm)
 	bash scripts/conformance.sh peers

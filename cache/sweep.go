@@ -58,6 +58,9 @@ func (w *sweep) run() error {
 		}
 	}
 	for _, l := range listersOf(w.store) {
+		if _, keeps := l.(Keeper); !keeps && len(w.s.Folders) == 0 {
+			continue // no name tells it of tags, and a bucket takes a request for each thousand images
+		}
 		for _, source := range sources {
 			if err := l.List(w.ctx, source, w.visit); err != nil {
 				return err

@@ -119,6 +119,7 @@ type Store struct {
 	pending map[cache.Key]*write
 	waiting int64 // bytes
 	counted map[imageKey]*tally
+	late    map[string]time.Time // objects whose write failed, and that are not wanted, by when that was
 
 	hits, misses, written, removed, dropped, faults, damaged atomic.Int64
 	lastWarn                                                 atomic.Int64 // Unix seconds
@@ -199,6 +200,7 @@ func New(ctx context.Context, b *blob.Bucket, o *Options) (*Store, error) {
 	s := &Store{
 		opts: opts, bucket: b, log: opts.Logger, reclaim: make(chan struct{}, 1),
 		queue: make(chan *write, opts.MaxWaitingThings), pending: make(map[cache.Key]*write), counted: make(map[imageKey]*tally),
+		late: make(map[string]time.Time),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -338,6 +340,12 @@ func (s *Store) writeObject(ctx context.Context, object string, parts ...[]byte)
 		}
 	}
 	return w.Close()
+}
+
+// look is an error where an object is not there.
+func (s *Store) look(ctx context.Context, object string) error {
+	_, err := s.bucket.Attributes(ctx, s.opts.Prefix+object)
+	return err
 }
 
 // deleteObject deletes one, and reports whether it was there.

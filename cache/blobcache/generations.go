@@ -164,6 +164,7 @@ func (s *Store) tend() {
 			return
 		case <-refresh.C:
 			_ = s.refresh(s.tending) // counted and logged
+			s.takeBackLate(s.tending)
 		case <-reclaim.C:
 			s.tidy(s.tending)
 		case <-s.reclaim:

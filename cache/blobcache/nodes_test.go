@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -67,7 +68,7 @@ func TestRequestsOfPurges(t *testing.T) {
 	for i := range 5 {
 		put(t, s, key("s", fmt.Sprint("/", i), cache.Composite, "marked"), marked)
 	}
-	if n := f.counts(); n["write"] != 10 {
+	if n := f.counts(); n["write"] != 10 || n["attributes"] != 5 {
 		t.Errorf("five composites with an input each took %v", n)
 	}
 	if r, err := s.Remove(t.Context(), logo.Source, logo.Image); err != nil || r.Composites != 5 {
@@ -189,6 +190,79 @@ func TestTwoNodes(t *testing.T) {
 		for _, n := range append(nodes, one, two) {
 			n.Close()
 		}
+	})
+}
+
+// A composite is not left without its reference, which another node's purge of its input would not find it by: neither where that purge ends
+// while the composite is written, nor where the composite comes while the purge is at it.
+func TestCompositesAndPurgesOfOtherNodes(t *testing.T) {
+	f, b := newFaulty()
+	s := open(t, b, nil)
+	remove := func(part string) (key string, data []byte) {
+		for _, k := range keys(t, f.under, "things/") {
+			if strings.Contains(k, part) {
+				key = k
+				data, _ = f.under.ReadAll(context.Background(), k)
+				f.under.Delete(context.Background(), k)
+			}
+		}
+		return key, data
+	}
+	f.set(func(_ context.Context, op, key string) error {
+		if op == "written" && strings.Contains(key, "/c-") {
+			remove("/r-")
+		}
+		return nil
+	}, nil)
+	put(t, s, markedKey, marked)
+	if left := keys(t, f.under, "things/"); len(left) != 0 || has(t, s, markedKey, marked) {
+		t.Errorf("a composite whose reference was removed while it was written is there: %v", left)
+	}
+
+	f.set(nil, nil)
+	put(t, s, markedKey, marked)
+	object, data := remove("/c-")
+	came := false
+	f.set(func(_ context.Context, op, key string) error {
+		if op == "delete" && strings.Contains(key, "/r-") && !came {
+			came = true
+			return f.under.WriteAll(context.Background(), object, data, nil)
+		}
+		return nil
+	}, nil)
+	if r, err := s.Remove(t.Context(), logo.Source, logo.Image); err != nil || r.Composites != 1 {
+		t.Errorf("got %+v, %v", r, err)
+	}
+	if left := keys(t, f.under, "things/"); !came || len(left) != 0 {
+		t.Errorf("a composite that came while its input was removed is there: %v", left)
+	}
+}
+
+// A bucket may take a write whose writer has given up.
+func TestAWriteThatIsTakenLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, b := newFaulty()
+		s := open(t, b, nil)
+		var gone atomic.Bool
+		var object string
+		f.set(func(_ context.Context, op, key string) error {
+			if op == "write" && strings.Contains(key, "/d-") {
+				gone.Store(true)
+				object = key
+				return errFault
+			}
+			return nil
+		}, nil)
+		if err := s.Put(t.Context(), catKey, cat, func() bool { return !gone.Load() }); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		f.under.WriteAll(t.Context(), object, []byte("late"), nil)
+		time.Sleep(3 * time.Minute)
+		if left := keys(t, f.under, "things/"); len(left) != 0 {
+			t.Errorf("there is %v", left)
+		}
+		s.Close()
 	})
 }
 

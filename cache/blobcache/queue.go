@@ -2,7 +2,9 @@ package blobcache
 
 import (
 	"context"
+	"errors"
 	"slices"
+	"time"
 
 	"github.com/imagecdn/imagecdn/cache"
 )
@@ -21,8 +23,8 @@ type write struct {
 	// Guarded by the store's mu.
 	valid   func() bool
 	removed bool
-	cancel  context.CancelFunc // once it is being written
-	next    *write             // put again after it was removed
+	writing bool   // it is waited for, not cut short: the bucket might take it all the same, after it was taken back
+	next    *write // put again after it was removed
 }
 
 // Put implements [cache.Store]. The thing is written behind; Get finds it at once.
@@ -105,18 +107,16 @@ func (s *Store) write() {
 }
 
 func (s *Store) writeOne(w *write) {
-	ctx, cancel := context.WithCancel(s.open)
-	defer cancel()
 	s.mu.Lock()
 	if w.removed {
 		s.mu.Unlock()
 		return
 	}
-	w.cancel = cancel
+	w.writing = true
 	s.mu.Unlock()
 
 	if s.wanted(w) {
-		s.upload(ctx, w)
+		s.upload(s.open, w)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -133,8 +133,12 @@ func (s *Store) wanted(w *write) bool {
 
 // upload writes w, and takes it back where a purge has come meanwhile, of this node or of another.
 //
-// References are written before the composite that they tell of: so who frees an input while it is put either finds the composite, or is
-// seen by valid afterwards.
+// Nothing but these orders keeps a composite C from being there without its reference R, which its input's purge P, of whatever node, follows:
+//
+//	upload  1 write R   2 write C    3 look whether R is there; where it is not, delete C
+//	P       a delete C  b delete R   c delete C, unless a found the very one that R tells of
+//
+// Where b comes before 3, the upload deletes C. Where it comes after, C is there by then, and c finds it.
 func (s *Store) upload(ctx context.Context, w *write) {
 	g := s.gens.Load()
 	h := head{key: w.key, header: w.thing.Header, inputs: w.thing.Inputs}
@@ -158,15 +162,20 @@ func (s *Store) upload(ctx context.Context, w *write) {
 		to := imageDir(g.of(in.Source), in.Source, in.Image) + "r-" + h.stamp
 		all = append(all, to)
 		if err := s.put(ctx, to, data); err != nil {
-			s.takeBack(w, all)
+			s.takeBack(all, err)
 			s.drop("the bucket fails", 1)
 			return
 		}
 	}
 	err = s.put(ctx, object, front, w.thing.Body)
+	for _, r := range all {
+		if err == nil {
+			err = s.must(ctx, "looking", func(ctx context.Context) error { return s.look(ctx, r) })
+		}
+	}
 	switch {
-	case !s.wanted(w):
-		s.takeBack(w, append(all, object))
+	case !s.wanted(w), isAbsent(err):
+		s.takeBack(append(all, object), err)
 	case err != nil: // what may be there of it can be found and be removed
 		s.drop("the bucket fails", 1)
 	default:
@@ -179,10 +188,44 @@ func (s *Store) put(ctx context.Context, object string, parts ...[]byte) error {
 	return s.try(ctx, "writing", s.opts.WriteTimeout, func(ctx context.Context) error { return s.writeObject(ctx, object, parts...) })
 }
 
-// takeBack deletes what was written of w. Where that fails, it goes with a purge that comes later, or by the bucket's own rules.
-func (s *Store) takeBack(_ *write, objects []string) {
+// takeBack deletes what was written of something that is not wanted. Where a write has failed, the bucket may take it later: it is
+// deleted once more then. Where that fails as well, it goes with a purge that comes later, or by the bucket's own rules.
+func (s *Store) takeBack(objects []string, err error) {
 	for _, o := range slices.Backward(objects) {
-		_, _ = s.deleteObject(s.open, o) // counted and logged
+		if _, deleteErr := s.deleteObject(s.open, o); deleteErr == nil && (err == nil || isAbsent(err) || errors.Is(err, errBroken)) {
+			continue
+		}
+		s.mu.Lock()
+		if len(s.late) < maxLate {
+			s.late[o] = time.Now()
+		}
+		s.mu.Unlock()
+	}
+}
+
+const (
+	maxLate = 1000
+
+	// lateFor is how long a bucket may take for a write whose writer has given up.
+	lateFor = time.Minute
+)
+
+// takeBackLate deletes what was to be taken back, and may have come since.
+func (s *Store) takeBackLate(ctx context.Context) {
+	s.mu.Lock()
+	var due []string
+	for o, since := range s.late {
+		if time.Since(since) >= lateFor {
+			due = append(due, o)
+		}
+	}
+	s.mu.Unlock()
+	for _, o := range due {
+		if _, err := s.deleteObject(ctx, o); err == nil {
+			s.mu.Lock()
+			delete(s.late, o)
+			s.mu.Unlock()
+		}
 	}
 }
 
@@ -240,12 +283,11 @@ func (s *Store) removePending(which func(source, image string) bool) (found map[
 			s.waiting -= next.size
 			found[k] = int64(len(next.thing.Body))
 		}
-		if w.cancel == nil {
-			s.forget(w)
+		if w.writing {
+			busy = append(busy, w)
 			continue
 		}
-		w.cancel()
-		busy = append(busy, w)
+		s.forget(w)
 	}
 	return found, busy
 }

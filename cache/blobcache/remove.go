@@ -86,7 +86,7 @@ func (s *Store) isClosed() bool {
 	return s.closed
 }
 
-// wait waits for writes that were told to stop.
+// wait waits for writes that are to be taken back.
 func wait(ctx context.Context, busy []*write) error {
 	for _, w := range busy {
 		select {
@@ -219,12 +219,19 @@ func (f *freeing) follow(ctx context.Context, reference string, stripes *[64]syn
 	case err != nil:
 		return err
 	default:
-		k := h.key
-		mu := &stripes[k.Sum[0]%64]
+		mu := &stripes[h.key.Sum[0]%64]
 		mu.Lock()
-		err := f.freeComposite(ctx, k)
-		mu.Unlock()
+		defer mu.Unlock()
+		seen, err := f.freeComposite(ctx, h.key, "")
 		if err != nil {
+			return err
+		}
+		if seen != h.stamp {
+			// It may be on its way: see upload.
+			if _, err := f.s.deleteObject(ctx, reference); err != nil {
+				return err
+			}
+			_, err := f.freeComposite(ctx, h.key, h.stamp)
 			return err
 		}
 	}
@@ -232,30 +239,33 @@ func (f *freeing) follow(ctx context.Context, reference string, stripes *[64]syn
 	return err
 }
 
-func (f *freeing) freeComposite(ctx context.Context, k cache.Key) error {
+// freeComposite deletes a composite, if its stamp is that one or none is given. It returns the stamp of the one that it has deleted.
+func (f *freeing) freeComposite(ctx context.Context, k cache.Key, stamp string) (seen string, err error) {
 	object := imageDir(f.s.gens.Load().of(k.Source), k.Source, k.Image) + thingName(k)
 	var size int64
 	h, err := f.s.readHead(ctx, object)
 	switch {
 	case isAbsent(err):
-		return nil
+		return "", nil
+	case err == nil && stamp != "" && h.stamp != stamp:
+		return "", nil
 	case err == nil:
-		size = h.size
+		seen, size = h.stamp, h.size
 	case !errors.Is(err, errDamaged):
-		return err
+		return "", err
 	}
 	was, err := f.s.deleteObject(ctx, object)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if was && !f.isPending(object) {
 		f.add(cache.Composite, size)
 		f.s.count(k, -1)
 	}
 	if h != nil {
-		return f.s.dropReferences(ctx, h)
+		err = f.s.dropReferences(ctx, h)
 	}
-	return nil
+	return seen, err
 }
 
 // dropReferences deletes what refers to a composite that is gone.
