@@ -67,7 +67,8 @@ async function ask(method, path, body, signal) {
 
 async function pageAt(url) {
 	const r = await fetch(url);
-	if (!r.ok) throw new Refusal(r.status);
+	if (r.redirected) location.reload(); // to sign in
+	if (!r.ok || r.redirected) throw new Refusal(r.status);
 	return new DOMParser().parseFromString(await r.text(), 'text/html');
 }
 
@@ -81,30 +82,42 @@ function tell(text, bad, link) {
 
 // ---- events: one stream, open while somebody looks
 
-function follow(onEvent, onAgain) {
+// follow calls onEvent with what comes, and refresh when the stream has opened: what happened since the page was made comes by no event.
+function follow(onEvent, refresh) {
 	const live = $('#live'), word = $('#live-word');
-	let stream, opened = false;
+	let stream, again = 0;
+	const caughtUp = () => refresh().catch(() => { /* the stream opens again, or the next event tells */ });
 	const show = here => {
 		if (!live) return;
 		live.hidden = false;
 		live.classList.toggle('away', !here);
 		word.textContent = here ? 'live' : 'not connected';
 	};
+	const close = () => {
+		clearTimeout(again);
+		stream?.close();
+	};
 	const open = () => {
-		stream = new EventSource(api + '/purges/events?view=summary');
-		stream.addEventListener('open', () => {
+		close();
+		const opened = stream = new EventSource(api + '/purges/events?view=summary');
+		opened.addEventListener('open', () => {
 			show(true);
-			if (opened) onAgain();
-			opened = true;
+			caughtUp();
 		});
-		stream.addEventListener('error', () => show(false));
-		stream.addEventListener('state', e => onEvent(JSON.parse(e.data).summary));
+		opened.addEventListener('error', () => {
+			show(false);
+			// After an answer that is no stream, such as that of a server which is starting, browsers do not try again.
+			if (opened.readyState !== EventSource.CLOSED || opened !== stream) return;
+			caughtUp(); // or leads to where one signs in
+			again = setTimeout(open, 3000);
+		});
+		opened.addEventListener('state', e => onEvent(JSON.parse(e.data).summary));
 	};
 	document.addEventListener('visibilitychange', () => {
-		if (document.hidden) stream?.close();
+		if (document.hidden) close();
 		else open();
 	});
-	addEventListener('pagehide', () => stream?.close());
+	addEventListener('pagehide', close);
 	if (!document.hidden) open();
 }
 
@@ -133,9 +146,9 @@ function sign(state) {
 // fill writes a summary into a row.
 function fill(row, s) {
 	const field = name => $(`[data-field=${name}]`, row);
-	if (row.dataset.id === s.id && rank(s) < Number(row.dataset.rank)) return; // the row is newer
+	if (row.dataset.id === s.id && rank(s) < rank({attempt: Number(row.dataset.attempt), state: row.dataset.state})) return; // the row is newer
 	row.dataset.id = s.id;
-	row.dataset.rank = rank(s);
+	row.dataset.attempt = s.attempt;
 	row.dataset.state = s.state;
 	const state = field('state');
 	if ($('.word', state)?.textContent !== labels[s.state]) state.replaceChildren(sign(s.state));
@@ -178,14 +191,23 @@ function startLog() {
 		fill(row, s);
 	}
 
+	const refreshing = new Set(); // what has come since each was begun, by ID: the page may be older
+	function hear(s) {
+		for (const since of refreshing) since.set(s.id, s);
+		update(s);
+	}
+
 	async function refresh() {
-		const page = await pageAt(location.pathname + location.search);
+		const since = new Map();
+		refreshing.add(since);
+		const page = await pageAt(location.pathname + location.search).finally(() => refreshing.delete(since));
 		const open = new Set($$('details[open]', rows).map(d => d.closest('tr').dataset.id));
 		rows.replaceChildren(...$$('#rows > tr', page));
 		$('#pages').replaceWith($('#pages', page));
 		$('#none').hidden = rows.children.length > 0;
 		localize(rows);
 		for (const row of rows.children) if (open.has(row.dataset.id)) $('details', row).open = true;
+		[...since.keys()].sort().forEach(id => update(since.get(id)));
 	}
 
 	$('#refresh').addEventListener('click', async e => {
@@ -210,16 +232,16 @@ function startLog() {
 		$('ul', e.target).replaceChildren(...links);
 	}, true);
 
-	follow(update, refresh);
+	follow(hear, refresh);
 	// Paths of a job that is at work come to their end between two states.
 	setInterval(async () => {
 		if (document.hidden) return;
 		for (const row of $$('tr', rows).filter(row => !final(row.dataset.state)).slice(0, 10)) {
 			const s = await ask('GET', `/purges/${row.dataset.id}?view=summary`).catch(() => null);
-			if (s && row.isConnected) update(s);
+			if (s && row.isConnected) hear(s);
 		}
 	}, 2000);
-	return {update, refresh};
+	return {update: hear, refresh};
 }
 
 // Retry and Cancel, wherever they are.
@@ -509,6 +531,10 @@ function startVitals() {
 function startJob() {
 	let again = 0;
 	const id = $('#job').dataset.id;
+	const refreshIn = ms => {
+		clearTimeout(again);
+		again = setTimeout(() => refresh().catch(() => refreshIn(2000)), ms);
+	};
 	async function refresh() {
 		clearTimeout(again);
 		const page = await pageAt(location.pathname);
@@ -516,13 +542,10 @@ function startJob() {
 		$('#job').replaceWith($('#job', page));
 		$$('#job details').forEach((d, i) => d.open = open[i] ?? false);
 		localize($('#job'));
-		if (!final($('#job').dataset.state)) again = setTimeout(refresh, 2000);
+		if (!final($('#job').dataset.state)) refreshIn(2000);
 	}
-	let soon = 0;
 	follow(s => {
-		if (s.id !== id) return;
-		clearTimeout(soon);
-		soon = setTimeout(refresh, 100);
+		if (s.id === id) refreshIn(100);
 	}, refresh);
 	return refresh;
 }

@@ -234,6 +234,62 @@ async function main() {
   await page.waitForTimeout(7_000);
   await shoot(page, "plots", false);
 
+  // What happens between a page and its stream of events is not missed.
+  const api = async (method, path, data) => {
+    const r = await browser.request.fetch(base + "/api/v1" + path, { method, data, headers: { Authorization: "Bearer " + key } });
+    assert.ok(r.ok(), `${path}: ${r.status()}`);
+    return r.json();
+  };
+  const over = async (id) => {
+    while (!["done", "error_cdn_node"].includes((await api("GET", "/purges/" + id)).state)) await page.waitForTimeout(20);
+  };
+  let letGo;
+  const hold = async (answer) => {
+    const held = new Promise((resolve) => (letGo = resolve));
+    await page.unroute("**/purges/events?*");
+    await page.route("**/purges/events?*", async (route) => {
+      await held;
+      await (answer ? route.fulfill(answer) : route.continue());
+    });
+  };
+  await hold();
+  await page.goto(base + "/console");
+  await over((await api("POST", "/purges", { paths: ["/photos/unheard.png"] })).id);
+  letGo();
+  await settled(rowOf("/photos/unheard.png"), "Done");
+  const job = await api("POST", "/purges", { paths: ["/photos/unheard-too.png"] });
+  await hold();
+  await page.goto(base + "/console/purges/" + job.id);
+  const before = await page.locator("#job").getAttribute("data-state");
+  await over(job.id);
+  letGo();
+  await page.locator("#job[data-state=done]").waitFor();
+  ok(`what happens before the stream of events opens, on the log and on a job's page, which began as ${before}`);
+
+  // A stream that is refused is asked for again.
+  const clean = errors.length;
+  await hold({ status: 503, body: "starting" });
+  letGo();
+  await page.goto(base + "/console");
+  await page.locator("#live-word", { hasText: "not connected" }).waitFor();
+  await page.unroute("**/purges/events?*");
+  await page.locator("#live-word", { hasText: /^live$/ }).waitFor();
+  errors.splice(clean, Infinity, ...errors.slice(clean).filter((e) => !e.includes("503")));
+  ok("a stream of events that was refused is there again");
+
+  // Whoever is not signed in any more is asked to sign in, and not shown an empty log.
+  await hold();
+  await page.goto(base + "/console/purges/" + job.id);
+  const cookies = await browser.cookies();
+  await browser.clearCookies();
+  letGo();
+  await page.waitForURL(/sign-in/);
+  await page.unroute("**/purges/events?*");
+  errors.splice(clean, Infinity, ...errors.slice(clean).filter((e) => !e.includes("401")));
+  await browser.addCookies(cookies);
+  await page.goto(base + "/console");
+  ok("a session that has ended leads to the form");
+
   // Without a script.
   const plain = await browser.browser()?.newContext({ javaScriptEnabled: false });
   if (plain) {
