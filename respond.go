@@ -233,12 +233,14 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	body := oneLine(e.text) + "\n"
 	header.Set("Content-Length", strconv.Itoa(len(body))) // of a HEAD too
-	h.stats.answered(outcomeOf(e.status), int64(len(body)))
+	sent := len(body)
+	if r.Method == http.MethodHead {
+		sent = 0
+	}
+	h.stats.answered(outcomeOf(e.status), int64(sent))
 	h.stats.more.refused(e.status)
 	w.WriteHeader(e.status)
-	if r.Method != http.MethodHead {
-		io.WriteString(w, body)
-	}
+	io.WriteString(w, body[:sent])
 }
 
 // errorPolicy is the Content-Security-Policy of what is to be read and never run.

@@ -78,10 +78,10 @@ func (s *stats) answered(o outcome, bytes int64) {
 // sent counts an answer that is a picture.
 func (s *stats) sent(p *picture, bytes int64) {
 	o := p.outcome()
-	s.answered(o, bytes)
 	if o == outcomeHit && p.tier == cache.OnDisk {
-		s.more.diskHits.Add(1)
+		s.more.diskHits.Add(1) // first: Stats takes what is no hit on disk for one in memory
 	}
+	s.answered(o, bytes)
 }
 
 // came returns when a request came, from when the handler was made, if it is to be timed, and else zero.
