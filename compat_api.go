@@ -82,9 +82,9 @@ func readJSONAs(w http.ResponseWriter, r *http.Request, what string, v any, refu
 	return false
 }
 
-// purgePath is the path that an image is purged by, of its path in URLs, percent-encoded and with a leading slash.
-func (h *Handler) purgePath(escaped string) (string, error) {
-	image, err := h.imageAt(escaped)
+// purgePath is the path that an image is purged by, of its path in URLs, percent-encoded and with a leading slash, and their query.
+func (h *Handler) purgePath(escaped, query string) (string, error) {
+	image, err := h.imageAt(escaped, query)
 	if err != nil {
 		return "", err
 	}
@@ -92,12 +92,19 @@ func (h *Handler) purgePath(escaped string) (string, error) {
 }
 
 // imageAt is the image that the dialect finds at a path. All its versions and queries are purged with it.
-func (h *Handler) imageAt(escaped string) (Image, error) {
+func (h *Handler) imageAt(escaped, query string) (Image, error) {
 	u, err := url.ParseRequestURI(escaped)
 	if err != nil {
 		return Image{}, &ParamError{Param: "path", Value: escaped, Reason: "is not percent-encoded as a path is"}
 	}
-	req, err := unlimited(h.opts.Dialect).ParseRequest(&url.URL{Path: u.Path, RawPath: u.RawPath})
+	dialect := unlimited(h.opts.Dialect)
+	if query != "" {
+		// It may say how the path is to be read, as ci_url_encoded of Cloudimage does. There is nothing at a URL whose query is refused.
+		if req, err := dialect.ParseRequest(&url.URL{Path: u.Path, RawPath: u.RawPath, RawQuery: query}); err == nil {
+			return req.Image, nil
+		}
+	}
+	req, err := dialect.ParseRequest(&url.URL{Path: u.Path, RawPath: u.RawPath})
 	return req.Image, err
 }
 
@@ -126,7 +133,7 @@ func (s *selected) addFolder(h *Handler, escaped string) error {
 		return nil
 	}
 	const within = "/x"
-	image, err := h.imageAt(escaped + within)
+	image, err := h.imageAt(escaped+within, "")
 	if err != nil {
 		return err
 	}
@@ -261,7 +268,7 @@ func (a *admin) addCloudimage(s *selected, given string) error {
 		if rest != "" && strings.ContainsAny(first, ".:") && !absolute {
 			// A host that is there too much, or the slash that is missing before an origin's: what is meant is what there is.
 			faults = append(faults, "has a host, and no leading slash")
-			if _, err := a.h.imageAt("/" + rest); err == nil {
+			if _, err := a.h.imageAt("/"+rest, ""); err == nil {
 				path = "/" + rest
 			}
 		}
@@ -285,7 +292,7 @@ func (a *admin) addCloudimage(s *selected, given string) error {
 		want = "/sample.li/avatars/*"
 	default:
 		want = path
-		if _, err := a.h.imageAt(want); err != nil {
+		if _, err := a.h.imageAt(want, ""); err != nil {
 			want = cloudimageExample
 		}
 	}
@@ -295,7 +302,7 @@ func (a *admin) addCloudimage(s *selected, given string) error {
 	if wildcard {
 		return s.addFolder(a.h, folder)
 	}
-	image, err := a.h.purgePath(path)
+	image, err := a.h.purgePath(path, "")
 	if err != nil {
 		return err
 	}
@@ -401,7 +408,7 @@ func (a *admin) purgeImgix(w http.ResponseWriter, r *http.Request) {
 		refuseImgix(w, http.StatusForbidden, "invalid_path", "images are not at "+printable(u.Host+u.Path)+" here")
 		return
 	}
-	path, err := a.h.purgePath(rest)
+	path, err := a.h.purgePath(rest, u.RawQuery)
 	if err == nil {
 		var job *purge.Job
 		// As imgix does: what has not changed at its origin stays.
@@ -651,7 +658,7 @@ func (a *admin) selection(kind string, selectors, groups []string, mode purge.Mo
 			s.everything = s.everything || kind == "uri-prefix" && u.RawQuery == "" && a.isAbove(u)
 			continue
 		}
-		if image, err := a.h.purgePath(path); err == nil {
+		if image, err := a.h.purgePath(path, u.RawQuery); err == nil {
 			s.images = append(s.images, image)
 		}
 		if kind == "uri-prefix" && u.RawQuery == "" {
@@ -704,7 +711,8 @@ func (a *admin) isAbove(u *url.URL) bool {
 //	http.Handle("/img/", http.StripPrefix("/img", h.PurgeMethod(nil, &imagecdn.AdminOptions{Keys: keys})))
 //
 // A request has a key in Authorization: Bearer KEY or Fastly-Key: KEY, or is one that o.Authorize takes; with a nil o, or neither keys nor
-// Authorize, every PURGE is answered 401. The query of the URL means nothing: all that was made of the image goes. With Soft-Purge: 1 or
+// Authorize, every PURGE is answered 401. The query of the URL tells
+// which image it is of, where the Dialect has it so, and nothing else: all that was made of the image goes. With Soft-Purge: 1 or
 // Fastly-Soft-Purge: 1 it is served on while it is refreshed ([purge.Stale]).
 //
 // The answer is 200 with {"status":"ok","id":"…"} when the purge is in force here; GET /api/v1/purges/{id} of [Handler.Admin] tells of the
@@ -736,7 +744,7 @@ func (a *admin) purgeURL(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	path, err := a.h.purgePath(r.URL.EscapedPath())
+	path, err := a.h.purgePath(r.URL.EscapedPath(), r.URL.RawQuery)
 	var job *purge.Job
 	if err == nil {
 		req.Paths = []string{path}

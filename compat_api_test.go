@@ -544,6 +544,10 @@ func TestImgixURLs(t *testing.T) {
 		{whole, "https://shop.imgix.net/https%3A%2F%2Fother.example.com%2Fa.jpg", "is none of those", 403},
 		{cloudimage, "https://t.cloudimg.io/v7/https://img.example.com/a/b.jpg?w=4", "/photos/a/b.jpg", 200},
 		{cloudimage, "https://t.cloudimg.io/img.example.com/a/c.jpg?alt=media?w=4", "/photos/a/c.jpg", 200},
+		{cloudimage, "https://t.cloudimg.io/v7/img.example.com/a%2520d.jpg?w=4", "/photos/a%20d.jpg", 200},
+		{cloudimage, "https://t.cloudimg.io/v7/img.example.com/a%2520d.jpg?ci_url_encoded=1&w=4", "/photos/a d.jpg", 200},
+		{cloudimage, "https://t.cloudimg.io/v7/img.example.com%2Fa%2Fe.jpg?ci_url_encoded=1", "/photos/a/e.jpg", 200},
+		{cloudimage, "https://t.cloudimg.io/v7/img.example.com/f.jpg?w=none", "/photos/f.jpg", 200},
 		{laddered, "https://h/photos/cat.png", "/photos/cat.png", 200},
 	} {
 		before := len(tt.a.purges())
