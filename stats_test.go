@@ -20,7 +20,7 @@ func TestHitsOnDiskAreNotInMemory(t *testing.T) {
 	var busy sync.WaitGroup
 	for range 4 {
 		busy.Go(func() {
-			for range 20_000 {
+			for range 1_000_000 {
 				h.stats.sent(p, 1)
 			}
 		})
@@ -38,7 +38,7 @@ func TestHitsOnDiskAreNotInMemory(t *testing.T) {
 			h.stats.memoryHits(all - h.stats.more.diskHits.Load())
 		}
 	}
-	if s := h.Stats(); s.MemoryHits != 0 || s.DiskHits != 80_000 || s.Requests[outcomeHit].Requests != 80_000 {
+	if s := h.Stats(); s.MemoryHits != 0 || s.DiskHits != 4_000_000 || s.Requests[outcomeHit].Requests != 4_000_000 {
 		t.Errorf("%d in memory, %d on disk, %d in all", s.MemoryHits, s.DiskHits, s.Requests[outcomeHit].Requests)
 	}
 }
