@@ -19,7 +19,8 @@ import (
 // AdminOptions are the settings of [Handler.Admin].
 type AdminOptions struct {
 	// Keys open the API and the console: a request to the API has one of them in Authorization: Bearer KEY, and whoever signs in to
-	// the console types one. Several let a key be replaced without a gap. With none, and no Authorize, every request is answered 401.
+	// the console types one. Several let a key be replaced without a gap. With none, and no Authorize, every request is answered 401. Keys
+	// should be random, and have 20 bytes at least: shorter ones are refused while wrong ones are tried by the same client.
 	Keys []string
 
 	// Authorize decides instead of Keys, where it is set: an error refuses the request, and its text is told. It is for programs

@@ -353,7 +353,8 @@ func TestConsoleSessionsAndGuesses(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer h.Close()
-		ask := consoleOf(t, h, &imagecdn.AdminOptions{Keys: []string{"k", "next"}})
+		const long = "XQ3T6YLWVJ2M5RKHPA7DZB4NCE"
+		ask := consoleOf(t, h, &imagecdn.AdminOptions{Keys: []string{"k", "next", long}})
 		begin := func(key string) string {
 			return strings.Split(ask("POST", "/console/sign-in", "key="+key).Header().Get("Set-Cookie"), ";")[0]
 		}
@@ -398,6 +399,13 @@ func TestConsoleSessionsAndGuesses(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		if a, b := try("mallory", "12"), try("mallory", "k"); a != 401 || b != 429 {
 			t.Errorf("after two seconds: %d, and one more: %d", a, b)
+		}
+		// A key that is too long to be come upon opens whatever others try who count as the same client; by the form, too.
+		if a, b := try("mallory", long), try("mallory", long[1:]); a != 200 || b != 429 {
+			t.Errorf("a long key among guesses: %d; a wrong one as long: %d", a, b)
+		}
+		if got := ask("POST", "/console/sign-in", "key="+long, "Client", "mallory").Code; got != 303 {
+			t.Errorf("a long key by the form: %d", got)
 		}
 		for i := range 3000 {
 			try(fmt.Sprint("client ", i), "wrong")
