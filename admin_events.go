@@ -18,7 +18,7 @@ const eventsBeat = 15 * time.Second
 // maxStreams is how many streams of events may be open: each is a connection and two goroutines.
 const maxStreams = 1000
 
-// events sends purge.Service.Events, until the client goes, or the handler closes.
+// events sends purge.Service.Events, until the client goes, its session ends, or the handler closes.
 func (a *admin) events(w http.ResponseWriter, r *http.Request) {
 	defer a.streams.Add(-1)
 	if a.streams.Add(1) > maxStreams {
@@ -65,6 +65,10 @@ func (a *admin) events(w http.ResponseWriter, r *http.Request) {
 		for {
 			select {
 			case <-t.C:
+				if a.door.over(r) {
+					stop()
+					return
+				}
 				send([]byte(": more to come\n\n"))
 			case <-ctx.Done():
 				return

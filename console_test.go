@@ -416,6 +416,44 @@ func TestConsoleSessionsAndGuesses(t *testing.T) {
 	})
 }
 
+// A stream of events ends soon after the session that it was opened with, and goes on where a key opened it.
+func TestEventsEndWithTheSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := sampleHandler(t, nil)
+		defer h.Close()
+		ask := consoleOf(t, h, &imagecdn.AdminOptions{Keys: []string{"k"}})
+		session := strings.Split(ask("POST", "/console/sign-in", "key=k").Header().Get("Set-Cookie"), ";")[0]
+		var open sync.Map
+		var streams sync.WaitGroup
+		for _, by := range [][2]string{{"Cookie", session}, {"Authorization", "Bearer k"}} {
+			open.Store(by[0], true)
+			streams.Go(func() {
+				ask("GET", "/api/v1/purges/events", "", by[:]...)
+				open.Delete(by[0])
+			})
+		}
+		stillOpen := func() (names []string) {
+			synctest.Wait()
+			open.Range(func(name, _ any) bool { names = append(names, name.(string)); return true })
+			slices.Sort(names)
+			return names
+		}
+		time.Sleep(time.Hour)
+		if got := stillOpen(); len(got) != 2 {
+			t.Errorf("open while the session lasts: %v", got)
+		}
+		if w := ask("POST", "/console/sign-out", "", "Cookie", session); w.Code != 303 {
+			t.Fatal(w.Code)
+		}
+		time.Sleep(15 * time.Second)
+		if got := stillOpen(); !slices.Equal(got, []string{"Authorization"}) {
+			t.Errorf("open after signing out: %v", got)
+		}
+		h.Close()
+		streams.Wait()
+	})
+}
+
 // The pages without a script: a list is reviewed, what is wrong is said, everything takes a yes.
 func TestConsoleForms(t *testing.T) {
 	h := sampleHandler(t, &imagecdn.Options{Purge: &purge.ServiceOptions{Limits: func(string) purge.Limits { return purge.CloudimageLimits() }, CDNs: twoCDNs{}}})
