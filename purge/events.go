@@ -144,6 +144,9 @@ func (s *Service) backlog(after string) (events []Event) {
 		}
 	}
 	for _, j := range s.log {
+		if !slices.ContainsFunc(j.rec.History, func(h StateAt) bool { return !h.Time.Before(since) }) {
+			continue // as most have: it is over, and nobody submits while this goes on
+		}
 		rec := j.snapshot()
 		var latest time.Time // the clock may have gone back
 		for i, h := range rec.History {
