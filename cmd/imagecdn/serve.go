@@ -225,8 +225,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 	admin := &imagecdn.AdminOptions{Keys: []string{*key}, PublicMetrics: *publicMetrics}
 	mux.Handle("/-/", http.StripPrefix("/-", h.Admin(admin)))
 	guarded := allowed.Handler(h.PurgeMethod(guard.wrap(h), admin)) // so that scripts may read why they are refused, too
-	// Pages and the API compress; images have done so already.
-	pages := gzhttp.GzipHandler(mux)
+	pages := compressed(mux)
 	// ServeMux answers paths that are not clean with a redirect; images' paths are the handler's to judge.
 	var root http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/" || strings.HasPrefix(r.URL.Path, "/-/") {
@@ -246,6 +245,16 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) (err er
 		fmt.Fprintln(stdout, "URLs of images have to be signed: docs/signing.md has how.")
 	}
 	return run.until(ctx, h.Drain)
+}
+
+// compressed has pages and the API compress; images have done so already. A stream of events would hold a compressor, of 400 kB, for as long as
+// somebody watches.
+func compressed(h http.Handler) http.Handler {
+	wrap, err := gzhttp.NewWrapper(gzhttp.ExceptContentTypes([]string{"text/event-stream"}))
+	if err != nil {
+		panic(err) // the settings are part of the program
+	}
+	return wrap(h)
 }
 
 // limitMemory sets the runtime's memory limit, unless GOMEMLIMIT has: what images and making pictures may take, and a sixteenth
