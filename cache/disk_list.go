@@ -11,15 +11,9 @@ import (
 
 // List implements [Lister], by reading the names in every folder. It takes some tens of microseconds for each image.
 func (d *Disk) List(ctx context.Context, source string, visit func(source, image string, names []ListedName) error) error {
-	done, open := d.use()
-	if !open {
-		return errClosed
-	}
-	defer done()
 	epoch := filepath.Join(d.dir, d.epoch)
-	folders, err := d.fs.list(epoch)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		d.fault("listing", err)
+	folders, err := d.listOpen(epoch)
+	if err != nil {
 		return err
 	}
 	inUse := generationsFile{Epoch: d.epoch, Generations: *d.gens.Load()}
@@ -29,20 +23,46 @@ func (d *Disk) List(ctx context.Context, source string, visit func(source, image
 		}
 		for _, shard := range d.listed(filepath.Join(epoch, f.Name())) {
 			for _, image := range d.listed(filepath.Join(epoch, f.Name(), shard.Name())) {
-				if err := ctx.Err(); err != nil {
-					return err
-				}
-				source, name, names := d.listFolder(filepath.Join(epoch, f.Name(), shard.Name(), image.Name()))
-				if source == "" {
-					continue
-				}
-				if err := visit(source, name, names); err != nil {
+				if err := d.visit(ctx, filepath.Join(epoch, f.Name(), shard.Name(), image.Name()), visit); err != nil {
 					return err
 				}
 			}
 		}
 	}
 	return nil
+}
+
+// listOpen lists a directory while d is open.
+func (d *Disk) listOpen(path string) ([]fs.DirEntry, error) {
+	done, open := d.use()
+	if !open {
+		return nil, errClosed
+	}
+	defer done()
+	files, err := d.fs.list(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		d.fault("listing", err)
+		return nil, err
+	}
+	return files, nil
+}
+
+// visit tells visit of an image's folder. Meanwhile d is not in use: visit may use it, and would wait for a Close that waits for
+// this use to end.
+func (d *Disk) visit(ctx context.Context, folder string, visit func(source, image string, names []ListedName) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	done, open := d.use()
+	if !open {
+		return errClosed
+	}
+	source, image, names := d.listFolder(folder)
+	done()
+	if source == "" {
+		return nil
+	}
+	return visit(source, image, names)
 }
 
 // Count implements [Counter], by listing the image's folder.

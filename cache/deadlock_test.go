@@ -1,0 +1,61 @@
+package cache
+
+import (
+	"errors"
+	"runtime"
+	"testing"
+	"time"
+)
+
+// within fails the test, with the stacks of all that wait, where f takes so long that it must hang.
+func within(t *testing.T, d time.Duration, what string, f func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	select {
+	case <-done:
+	case <-time.After(d):
+		t.Fatalf("%s hangs:\n%s", what, stacks())
+	}
+}
+
+// Who lists a Disk uses it, too: a sweep reads names, and hides and removes images. A Close in between must not keep it waiting
+// for ever, and itself.
+func TestCloseWhileListing(t *testing.T) {
+	d, err := OpenDisk(t.TempDir(), nil) // which no cleanup closes: that would hang, too
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, image := range []string{"/1.jpg", "/2.jpg"} {
+		if err := d.Put(t.Context(), Key{Source: "s", Image: image}, &Thing{Body: []byte("x")}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	closed := make(chan error)
+	var visited int
+	within(t, 10*time.Second, "Close during List", func() {
+		err := d.List(t.Context(), "s", func(source, image string, _ []ListedName) error {
+			if visited++; visited == 1 {
+				go func() { closed <- d.Close() }()
+				<-d.open.Done()
+				time.Sleep(10 * time.Millisecond) // so that Close is where it waits for who uses the directory
+			}
+			d.LoadName(Name{Source: source, Image: image})
+			return nil
+		})
+		if !errors.Is(err, errClosed) || visited != 1 {
+			t.Errorf("List: %v, after %d visits", err, visited)
+		}
+		if err := <-closed; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func stacks() string {
+	b := make([]byte, 1<<20)
+	return string(b[:runtime.Stack(b, true)])
+}
