@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"context"
 	"errors"
 	"runtime"
 	"testing"
@@ -53,6 +54,33 @@ func TestCloseWhileListing(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// What falls again while a sweep frees what fell before is there for the next one.
+func TestSweepForgetsNothing(t *testing.T) {
+	store := &removing{Store: NewMemory(1 << 20)}
+	table := NewTable(store, nil)
+	store.remove = func() {
+		store.remove = func() {}
+		table.freeLater("s", "/1.jpg")
+	}
+	table.freeLater("s", "/1.jpg")
+	if _, err := table.Sweep(t.Context(), store, Selection{Tags: []string{"x"}}); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(table.lately); n != 1 {
+		t.Errorf("%d images are to be freed yet, want 1", n)
+	}
+}
+
+type removing struct {
+	Store
+	remove func()
+}
+
+func (r *removing) Remove(ctx context.Context, source, image string) (Removed, error) {
+	r.remove()
+	return r.Store.Remove(ctx, source, image)
 }
 
 func stacks() string {

@@ -32,12 +32,12 @@ func (w *sweep) run() error {
 	lately := slices.Collect(maps.Keys(w.t.lately))
 	w.t.failing.Unlock()
 	for _, k := range lately {
+		w.t.failing.Lock()
+		delete(w.t.lately, k) // before, as it may fall again meanwhile
+		w.t.failing.Unlock()
 		if err := w.free(k.source, k.image); err != nil {
 			return err
 		}
-		w.t.failing.Lock()
-		delete(w.t.lately, k)
-		w.t.failing.Unlock()
 	}
 
 	for i := range w.t.shards {
