@@ -465,10 +465,13 @@ func (p *Pyramids) level(ctx context.Context, h *pyramid, have float64) (source,
 			if !often {
 				return best, nil
 			}
-			small, err := best.halved(ctx, &h.arena)
+			var own arena
+			small, err := best.halved(ctx, &own)
 			if err != nil {
+				own.release() // nobody would count it
 				return source{}, err
 			}
+			h.arena.buffers = append(h.arena.buffers, own.buffers...)
 			h.levels = append(h.levels, small)
 			p.grown(h, sizeOf(small.m))
 		}

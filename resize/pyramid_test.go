@@ -18,6 +18,25 @@ import (
 // shared is an Input of data, named by what the test calls it.
 func shared(id string, data []byte) []Input { return []Input{{ID: id, Bytes: data}} }
 
+// A level that is given up leaves no memory behind, which nobody would count.
+func TestLevelGivenUp(t *testing.T) {
+	p := NewPyramids(nil)
+	defer p.Close()
+	h := &pyramid{levels: []source{all(image.NewGray(image.Rect(0, 0, 512, 512)))}, pins: 1, uses: 2}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := p.level(ctx, h, 64); !errors.Is(err, context.Canceled) {
+		t.Errorf("given up: %v", err)
+	}
+	if n := len(h.arena.buffers); n != 0 {
+		t.Errorf("%d buffers are kept", n)
+	}
+	if s, err := p.level(t.Context(), h, 64); err != nil || s.denom != 8 || p.Bytes() == 0 || len(h.arena.buffers) == 0 {
+		t.Errorf("then 1/%d, %v, %d bytes in %d buffers", s.denom, err, p.Bytes(), len(h.arena.buffers))
+	}
+	h.arena.release()
+}
+
 // TestHalved: halves are means, with alpha and at odd sizes too.
 func TestHalved(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(3, 4))
