@@ -251,6 +251,9 @@ func (g *gate) next() {
 			if queue != &g.behind && g.working >= g.slots {
 				g.reclaim()
 			}
+			if queue == &g.fresh && g.originalIsShort() {
+				return
+			}
 			if !g.fits(t) {
 				return
 			}

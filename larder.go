@@ -16,7 +16,7 @@ import (
 //
 // An original is begun in its turn, if what it is expected to take has room beside what those that are being read will take yet;
 // one that has come to a halt counts with what has arrived. What is begun grows in steps. When nothing is
-// rendered or waits for that, so that nothing will be given back, one original may go beyond the share, and beyond that those
+// rendered or waits for that, or all that is here waits to grow, so that nothing will be given back, one original may go beyond the share, and beyond that those
 // that the first request with watermarks needs, as it may hold one input and wait for another. So what is taken is
 // at most the share and one original more, or the share and the inputs of one such request.
 //
@@ -164,7 +164,10 @@ func (g *gate) nextOriginals() {
 			g.letGrow(t)
 		}
 	}
-	if !g.busy() {
+	if busy := g.busy(); !busy || g.stuck() {
+		if busy {
+			queues = queues[:1] // to begin yet another would not help
+		}
 		for _, queue := range queues {
 			for t := range queue.all() {
 				if g.mayExceed(t) {
@@ -192,18 +195,54 @@ func (g *gate) letGrow(t *turn) {
 // busy reports whether pictures are made, or wait for nothing but that: what they hold will be given back. The caller holds g.mu.
 func (g *gate) busy() bool { return g.working > g.lent || g.begun.waiting > 0 || g.fresh.waiting > 0 }
 
-// hasRoom reports whether t's original may have what it waits for, and makes room for it where that is all it lacks.
-func (g *gate) hasRoom(t *turn) bool {
-	others := g.larder.bytes - t.room.bytes
-	if !t.room.begun {
-		if others += g.expected(); others > 0 && others+t.room.expect > g.share {
-			return false
-		}
-	} else if others > 0 && g.larder.bytes+t.bytes > g.share {
+// stuck reports whether all originals that are here wait for each other, or for origins that have come to a halt: no picture that is made
+// will give any of their bytes back. The caller holds g.mu.
+func (g *gate) stuck() bool {
+	if g.growing.waiting == 0 {
 		return false
 	}
+	left, waits := g.larder.bytes, make(map[*room]bool, g.growing.waiting)
+	for t := range g.growing.all() {
+		left -= t.room.bytes
+		waits[t.room] = true
+	}
+	now := time.Now()
+	for r := range g.reading {
+		if !waits[r] && now.Sub(r.moved) >= patience {
+			left -= r.bytes
+		}
+	}
+	return left == 0
+}
+
+// hasRoom reports whether t's original may have what it waits for, and makes room for it where that is all it lacks.
+func (g *gate) hasRoom(t *turn) bool {
 	left := g.memory - g.taken - t.bytes
-	return left >= 0 && g.makeRoom(left)
+	return g.hasShare(t) && left >= 0 && g.makeRoom(left)
+}
+
+// hasShare reports whether there is room for t's original in the share.
+func (g *gate) hasShare(t *turn) bool {
+	others := g.larder.bytes - t.room.bytes
+	if !t.room.begun {
+		others += g.expected()
+		return others <= 0 || others+t.room.expect <= g.share
+	}
+	return others <= 0 || g.larder.bytes+t.bytes <= g.share
+}
+
+// originalIsShort reports whether the original whose turn it is lacks nothing but memory that renders have. As they end, what they give
+// back is then for it: renders that take less would take that again and again. The caller holds g.mu.
+func (g *gate) originalIsShort() bool {
+	if g.working == g.lent {
+		return false // nobody gives anything back
+	}
+	for _, queue := range []*queue{&g.growing, &g.beginning} {
+		if t := queue.front(); t != nil && g.hasShare(t) && g.larder.bytes+t.bytes <= g.memory {
+			return true
+		}
+	}
+	return false
 }
 
 // mayExceed reports whether t's original may have what it waits for although that has no room, as nothing else goes on.
