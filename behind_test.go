@@ -708,3 +708,16 @@ func TestManyClientsOfAVIF(t *testing.T) {
 		}
 	})
 }
+
+// A decoding that requests share is never one that was begun behind, which waits after all of them.
+func TestAVIFSharesNoDecoding(t *testing.T) {
+	f := &fakeAVIF{takes: time.Second}
+	behind(t, f, &imagecdn.Options{Decoded: -1}, func(t *testing.T, o *fakeOrigin, h *imagecdn.Handler) {
+		mustGet(t, h, catBehind, "Accept", takesAVIF)
+		time.Sleep(2 * f.takes)
+		synctest.Wait()
+		if decodes, _ := imagecdn.Decoded(h); decodes != 1 || f.begun.Load() != 1 {
+			t.Errorf("%d decodings that others may join, %d pictures in AVIF; want one each", decodes, f.begun.Load())
+		}
+	})
+}

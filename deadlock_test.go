@@ -3,6 +3,8 @@ package imagecdn
 import (
 	"testing"
 	"testing/synctest"
+
+	"github.com/imagecdn/imagecdn/cache"
 )
 
 // An original that waits for room.
@@ -86,4 +88,30 @@ func TestOriginalsUnderLoad(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What is made behind gives up where requests wait: one of them may wait for it.
+func TestBehindDoesNotWaitBehindRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(2, 1000, 100, nil)
+		first := ask(t, g, 100, false)
+		if err := g.enterBehind(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		defer g.leaveBehind()
+		err, done := error(nil), false
+		go func() {
+			_, err = g.admitBehind(t.Context(), 10, false)
+			done = true
+		}()
+		if synctest.Wait(); done {
+			t.Fatalf("with nobody waiting it does not wait: %v", err)
+		}
+		second := ask(t, g, 50, false)
+		if !done || err != cache.ErrNoRoom {
+			t.Errorf("while a request waits: %t, %v", done, err)
+		}
+		first.end()
+		second.end()
+	})
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/imagecdn/imagecdn/cache"
 	"github.com/imagecdn/imagecdn/resize"
 )
 
@@ -172,7 +173,8 @@ func (g *gate) admit(ctx context.Context, bytes int64, begun bool) (leave func()
 	return func() { g.leave(1, bytes) }, nil
 }
 
-// admitBehind gives leave to work for a picture that has a slot from enterBehind.
+// admitBehind gives leave to work for a picture that has a slot from enterBehind. It fails with ErrNoRoom where that would have to wait
+// while requests wait.
 func (g *gate) admitBehind(ctx context.Context, bytes int64, _ bool) (leave func(), err error) {
 	if err := g.wait(ctx, &g.behind, &turn{bytes: bytes}); err != nil {
 		return nil, err
@@ -255,6 +257,9 @@ func (g *gate) next() {
 				return
 			}
 			if !g.fits(t) {
+				if queue != &g.behind {
+					g.refuseBehind()
+				}
 				return
 			}
 			queue.take()
@@ -265,6 +270,18 @@ func (g *gate) next() {
 			if t.lends {
 				g.lent++
 			}
+			close(t.ready)
+		}
+	}
+}
+
+// refuseBehind refuses the memory that work behind waits for, while requests wait: it would not come to it before they have all gone, and one
+// of them may have joined that work. The caller holds g.mu.
+func (g *gate) refuseBehind() {
+	for t := range g.behind.all() {
+		if !t.lends {
+			g.behind.remove(t)
+			t.err = cache.ErrNoRoom
 			close(t.ready)
 		}
 	}

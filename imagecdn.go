@@ -840,6 +840,9 @@ func (h *Handler) make(ctx context.Context, p *picture) (*cache.Thing, error) {
 	renderer := h.renderer
 	if p.behind { // which is in already
 		renderer.Admit = h.admitted(h.gate.admitBehind)
+		// A decoding that requests share would wait as this does, after all of them; and leave that came with theirs is a slot
+		// that nobody could take back.
+		renderer.Pyramids = nil
 	} else {
 		var part func()
 		var err error

@@ -69,6 +69,9 @@ func (h *Handler) unmakeable(ctx context.Context, p *picture, inputs []resize.In
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	if errors.Is(err, cache.ErrNoRoom) {
+		return err
+	}
 	h.logPanic(err)
 	e := &httpError{status: statusOf(err), text: publicText(err), cause: err}
 	if e.status == http.StatusInternalServerError {
