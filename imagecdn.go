@@ -430,6 +430,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var p *picture
+	defer func() { p.done() }() // again, which does nothing, unless something has panicked
 	ctx := askedBy(r, req)
 	if h.followed && h.opts.ServerTiming {
 		ctx.Context = context.WithValue(ctx.Context, timingKey{}, &timing{began: time.Now()})
@@ -562,10 +563,16 @@ func (h *Handler) name(ctx context.Context, req *parsed, plan *resize.Plan) (*pi
 		}
 		p.marked = h.gate.marks(images)
 	}
+	named := false
+	defer func() {
+		if !named { // also where a function of Options panics, for which net/http ends the request alone
+			p.done()
+		}
+	}()
 	if err := h.fetch(ctx, p); err != nil {
-		p.done()
 		return nil, err
 	}
+	named = true
 	return p, nil
 }
 
@@ -598,10 +605,23 @@ func (p *picture) fetch(ctx context.Context) (err error) {
 
 func fetchAll(ctx context.Context, inputs []input) error {
 	g, ctx := errgroup.WithContext(ctx)
+	var panicked atomic.Pointer[any]
 	for i := range inputs {
-		g.Go(func() error { return inputs[i].fetch(ctx) })
+		g.Go(func() (err error) {
+			defer func() {
+				if p := recover(); p != nil {
+					panicked.Store(&p)
+					err = errors.New("a fetch panicked")
+				}
+			}()
+			return inputs[i].fetch(ctx)
+		})
 	}
-	return g.Wait()
+	err := g.Wait()
+	if p := panicked.Load(); p != nil {
+		panic(*p) // where net/http, or who calls, expects it
+	}
+	return err
 }
 
 // computeKey sets p's key from its inputs. Without any parameters the picture is the original itself, unless that is a drawing.

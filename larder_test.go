@@ -264,3 +264,44 @@ func TestOnlyBytesWaitForMemory(t *testing.T) {
 		}
 	})
 }
+
+// Functions of Options may end a request by a panic, as net/http has it. Nothing is held for it after.
+func TestPanicsHoldNothing(t *testing.T) {
+	for _, tt := range []struct{ name, url string }{
+		{"a picture", "/photos/1.png?w=4"},
+		{"a picture with a mark", "/photos/1.png?w=4&mark=/photos/2.png"},
+	} {
+		for _, known := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, known %t", tt.name, known), func(t *testing.T) {
+				panics := false
+				admit := func(*http.Request) error {
+					if panics {
+						panic(http.ErrAbortHandler)
+					}
+					return nil
+				}
+				inBudget(t, &heavyOrigin{size: 100 << 10}, imagecdn.Options{Admit: admit}, func(t *testing.T, h *imagecdn.Handler) {
+					get := func(url string) (code int, panicked any) {
+						defer func() { panicked = recover() }()
+						w := httptest.NewRecorder()
+						h.ServeHTTP(w, httptest.NewRequest("GET", url, nil))
+						return w.Code, nil
+					}
+					if known {
+						if code, _ := get("/photos/1.png?w=5"); code != http.StatusOK {
+							t.Fatal(code)
+						}
+					}
+					panics = true
+					if code, p := get(tt.url); p != http.ErrAbortHandler {
+						t.Errorf("%d, panic %v", code, p)
+					}
+					panics = false
+					if code, p := get(tt.url); code != http.StatusOK || p != nil {
+						t.Errorf("the next request: %d, panic %v", code, p)
+					}
+				})
+			})
+		}
+	}
+}
