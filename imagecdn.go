@@ -745,7 +745,7 @@ func (h *Handler) getOnce(ctx context.Context, p *picture) (err error) {
 	for {
 		var joined bool
 		p.thing, joined, err = h.makeOnce(ctx, p)
-		if !joined || !errors.Is(err, cache.ErrNoRoom) || cache.IsBehind(ctx) {
+		if !joined || !errors.Is(err, cache.ErrNoRoom) || cache.IsBehind(ctx) || ctx.Err() != nil { // which may be why ctx has ended
 			return err
 		}
 		// It was begun behind, and has given up, or for a request that had to make way. This request waits for itself.

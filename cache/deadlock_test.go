@@ -3,7 +3,9 @@ package cache
 import (
 	"context"
 	"errors"
+	"net/http"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 )
@@ -81,6 +83,29 @@ type removing struct {
 func (r *removing) Remove(ctx context.Context, source, image string) (Removed, error) {
 	r.remove()
 	return r.Store.Remove(ctx, source, image)
+}
+
+// Who has to make way while another asks for it does not try again and again until that has ended.
+func TestMakingWayEnds(t *testing.T) {
+	asked, release := make(chan struct{}), make(chan struct{})
+	tr := NewTransport(NewMemory(1<<20), roundTripper(func(*http.Request) (*http.Response, error) {
+		close(asked)
+		<-release
+		return nil, errors.New("refused")
+	}), nil)
+	var first sync.WaitGroup
+	first.Go(func() { _, _ = tr.Fetch(context.Background(), "/1.jpg", "") })
+	<-asked
+	ctx, end := context.WithCancelCause(t.Context())
+	end(ErrNoRoom)
+	within(t, 10*time.Second, "a request that had to make way", func() {
+		if _, err := tr.Fetch(ctx, "/1.jpg", ""); err != ErrNoRoom {
+			t.Error(err)
+		}
+	})
+	close(release)
+	first.Wait()
+	tr.Close()
 }
 
 func stacks() string {

@@ -268,7 +268,7 @@ func (t *Transport) share(ctx context.Context, key string, work func(context.Con
 		switch {
 		case err == nil:
 			return res.own(), shared, nil
-		case !shared || !errors.Is(err, ErrNoRoom) || IsBehind(ctx):
+		case !shared || !errors.Is(err, ErrNoRoom) || IsBehind(ctx) || ctx.Err() != nil: // which may be why ctx has ended
 			return nil, shared, err
 		}
 		// It was begun behind, and has given up, or for a request that had to make way. This request waits for itself.
