@@ -1,8 +1,12 @@
 package cache
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
 	"net/http"
 	"runtime"
 	"sync"
@@ -111,4 +115,64 @@ func TestMakingWayEnds(t *testing.T) {
 func stacks() string {
 	b := make([]byte, 1<<20)
 	return string(b[:runtime.Stack(b, true)])
+}
+
+// Fetches, purges of all kinds and sweeps that are given up, on a disk that is too small, all end, also where what they use is
+// closed under them.
+func TestNothingHangs(t *testing.T) {
+	disk, err := OpenDisk(t.TempDir(), &DiskOptions{MaxBytes: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := Tiered(NewMemory(1<<18), disk)
+	table := NewTable(store, &TableOptions{MaxNames: 128})
+	tr := NewTransport(store, roundTripper(func(r *http.Request) (*http.Response, error) {
+		return &http.Response{
+			StatusCode: http.StatusOK, Request: r, ContentLength: -1,
+			Header: http.Header{"Cache-Control": {[]string{"max-age=60", "max-age=0, stale-while-revalidate=60", "no-store"}[rand.IntN(3)]}, "Cache-Tag": {"t"}},
+			Body:   io.NopCloser(bytes.NewReader(make([]byte, rand.IntN(20<<10)))),
+		}, nil
+	}), &TransportOptions{Source: "s", Table: table})
+	until := time.Now().Add(400 * time.Millisecond)
+	var all sync.WaitGroup
+	for i := range 32 {
+		all.Go(func() {
+			for time.Now().Before(until) {
+				ctx, cancel := context.WithTimeout(context.Background(), rand.N(10*time.Millisecond))
+				image := fmt.Sprintf("/f/%d.jpg", rand.IntN(300))
+				switch i {
+				case 0:
+					_ = table.PurgeSelection(Selection{Tags: []string{"t"}}, Delete)
+				case 1:
+					_ = table.PurgeSelection(Selection{Folders: []Folder{{"s", "/f/"}}}, Delete)
+				case 2:
+					_ = table.PurgeAll("s", Delete)
+					table.Reclaim()
+					_, _ = store.RemoveAll(ctx, "s")
+				case 3, 4, 5, 6:
+					_, _ = table.Sweep(ctx, store, Selection{Tags: []string{"t"}})
+				case 7, 8:
+					_ = table.Purge("s", image, []Mode{Delete, Revalidate, Stale}[rand.IntN(3)])
+					_, _ = store.Remove(ctx, "s", image)
+				default:
+					if r, err := tr.Fetch(ctx, image, ""); err == nil {
+						if r.Entry.OK() {
+							if _, b, err := tr.Body(ctx, r); err == nil && b != r {
+								b.Done()
+							}
+						}
+						r.Done()
+					}
+				}
+				cancel()
+			}
+		})
+	}
+	time.Sleep(300 * time.Millisecond)
+	within(t, 20*time.Second, "Close of the transport", func() { tr.Close() })
+	within(t, 20*time.Second, "Close of the store", func() { store.Close() })
+	within(t, 20*time.Second, "a fetch, a purge or a sweep", all.Wait)
+	if n := len(table.behind) + len(table.filling); n != 0 {
+		t.Errorf("%d places are left taken", n)
+	}
 }
