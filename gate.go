@@ -253,10 +253,7 @@ func (g *gate) next() {
 			if queue != &g.behind && g.working >= g.slots {
 				g.reclaim()
 			}
-			if queue == &g.fresh && g.originalIsShort() {
-				return
-			}
-			if !g.fits(t) {
+			if queue == &g.fresh && g.originalIsShort() || !g.fits(t) {
 				if queue != &g.behind {
 					g.refuseBehind()
 				}
