@@ -10,8 +10,9 @@ import (
 // An original that waits for room.
 type grower struct {
 	*room
-	done bool
-	err  error
+	done   bool
+	closed bool
+	err    error
 }
 
 func (r *grower) grow(t *testing.T, bytes, expect int64) {
@@ -69,12 +70,18 @@ func TestOriginalsUnderLoad(t *testing.T) {
 					}
 					renders[0].end()
 					renders = renders[1:]
+					for _, r := range originals {
+						if r.done && !r.closed { // a picture is made of it
+							r.Close()
+							r.closed = true
+						}
+					}
 				}
 				for i, r := range originals {
 					if !r.done || r.err != nil {
 						t.Errorf("original %d has %d bytes while renders come and go, %v", i, r.bytes, r.err)
+						r.Close()
 					}
-					r.Close()
 				}
 				for _, w := range renders {
 					if !w.works() {

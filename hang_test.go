@@ -235,6 +235,7 @@ func TestOriginalsNeverWaitForEver(t *testing.T) {
 					})
 				}
 				clients.Wait()
+				time.Sleep(time.Minute) // what nobody waits for any more ends as well
 				synctest.Wait()
 				if originals, all := imagecdn.HeldOriginals(h); originals != 0 || all != 0 {
 					t.Errorf("%d bytes of originals, and %d in all, are left taken", originals, all)

@@ -28,6 +28,7 @@ type larder struct {
 	reading   map[*room]struct{} // begun, and not whole
 	growing   queue
 	beginning queue
+	over      *room       // the one original that may go beyond the share, until it is closed; nil where none does
 	marked    list.List   // of []string: the inputs of requests that need several, in the order of the requests
 	timer     *time.Timer // looks again, when originals may have come to a halt; nil where that is not needed
 }
@@ -113,6 +114,9 @@ func (r *room) Close() {
 	g.larder.bytes -= r.bytes
 	r.bytes = 0
 	delete(g.reading, r)
+	if g.over == r {
+		g.over = nil
+	}
 	g.next()
 }
 
@@ -136,6 +140,9 @@ func (g *gate) grow(t *turn) {
 	r.bytes += t.bytes
 	g.larder.bytes += t.bytes
 	g.taken += t.bytes
+	if g.over == nil && r.bytes > g.share {
+		g.over = r
+	}
 	if r.bytes < r.expect {
 		g.reading[r] = struct{}{}
 		return
@@ -171,6 +178,9 @@ func (g *gate) nextOriginals() {
 		for _, queue := range queues {
 			for t := range queue.all() {
 				if g.mayExceed(t) {
+					if g.over == nil {
+						g.over = t.room
+					}
 					queue.remove(t)
 					g.letGrow(t)
 				}
@@ -245,10 +255,14 @@ func (g *gate) originalIsShort() bool {
 	return false
 }
 
-// mayExceed reports whether t's original may have what it waits for although that has no room, as nothing else goes on.
+// mayExceed reports whether t's original may have what it waits for although that has no room, as nothing else goes on. The one that does
+// goes on until it is whole, used and closed: several that each went a step beyond the share would all stand there.
 func (g *gate) mayExceed(t *turn) bool {
 	if first := g.marked.Front(); first != nil && slices.Contains(first.Value.([]string), t.room.image) {
 		return true
 	}
-	return (t.room.begun || g.expected() == 0) && g.larder.bytes-t.room.bytes <= g.share
+	if g.over != nil {
+		return g.over == t.room
+	}
+	return t.room.begun || g.expected() == 0
 }
