@@ -756,14 +756,17 @@ func (h *Handler) getOnce(ctx context.Context, p *picture) (err error) {
 func (h *Handler) makeOnce(ctx context.Context, p *picture) (th *cache.Thing, joined bool, err error) {
 	mine := p.share()
 	ctx, end := h.step(ctx, phaseMake)
-	r, joined, err := h.renders.Do(ctx, p.flight(), func(ctx context.Context) (rendering, error) {
+	r, joined, err := h.renders.Join(ctx, p.flight(), func(ctx context.Context) (rendering, error) {
 		defer mine.done()
 		th, err := h.make(ctx, mine)
 		return rendering{th, mine.spare}, err
-	})
-	if joined {
+	}, func() {
+		// Who makes it may wait for the room that these bytes have. Should it give up, they are read again.
 		mine.done()
-	}
+		for i := range p.inputs {
+			p.inputs[i].done()
+		}
+	})
 	end(err, slog.Bool("imagecdn.shared", joined))
 	p.spare = r.spare
 	return r.thing, joined, err

@@ -44,6 +44,11 @@ func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
 // of the first caller's and ends when every caller has gone away; a caller that goes away gets the cause
 // of its own context's end, unless the run has ended before.
 func (g *Group[V]) Do(ctx context.Context, key string, work func(context.Context) (V, error)) (v V, shared bool, err error) {
+	return g.Join(ctx, key, work, func() {})
+}
+
+// Join is Do, which calls joined before it waits for a run that another had begun: so that this caller can let go of what that may need.
+func (g *Group[V]) Join(ctx context.Context, key string, work func(context.Context) (V, error), joined func()) (v V, shared bool, err error) {
 	g.mu.Lock()
 	r, shared := g.runs[key]
 	if !shared {
@@ -73,6 +78,9 @@ func (g *Group[V]) Do(ctx context.Context, key string, work func(context.Context
 		return work(r.ctx)
 	})
 	g.mu.Unlock()
+	if shared {
+		joined()
+	}
 
 	select {
 	case res := <-done:

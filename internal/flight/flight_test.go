@@ -95,3 +95,21 @@ func TestPanicIsAnError(t *testing.T) {
 		t.Errorf("%d runs left", len(g.runs))
 	}
 }
+
+// Who joins a run is told before it waits, and nobody else is.
+func TestJoined(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g Group[int]
+		told, release := make([]int, 2), make(chan struct{})
+		for i := range told {
+			go func() {
+				_, _, _ = g.Join(t.Context(), "k", func(context.Context) (int, error) { <-release; return 1, nil }, func() { told[i]++ })
+			}()
+			synctest.Wait()
+		}
+		if told[0] != 0 || told[1] != 1 {
+			t.Errorf("told %v", told)
+		}
+		close(release)
+	})
+}
