@@ -74,6 +74,7 @@ func TestOriginalsUnderLoad(t *testing.T) {
 						if r.done && !r.closed { // a picture is made of it
 							r.Close()
 							r.closed = true
+							synctest.Wait()
 						}
 					}
 				}
@@ -81,6 +82,7 @@ func TestOriginalsUnderLoad(t *testing.T) {
 					if !r.done || r.err != nil {
 						t.Errorf("original %d has %d bytes while renders come and go, %v", i, r.bytes, r.err)
 						r.Close()
+						synctest.Wait()
 					}
 				}
 				for _, w := range renders {
