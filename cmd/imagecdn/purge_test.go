@@ -35,6 +35,13 @@ type script struct {
 	keys   []string
 }
 
+// seen are the POSTs, the Last-Event-IDs and the keys so far. A stream may still be on its way when the command has ended.
+func (s *script) seen() (posted []purge.Request, after, keys []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.posted), slices.Clone(s.after), slices.Clone(s.keys)
+}
+
 func (s *script) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	s.keys = append(s.keys, r.Header.Get("Authorization"))
@@ -141,13 +148,15 @@ func TestPurgeIsFollowedThroughCuts(t *testing.T) {
 				time.AfterFunc(100*time.Millisecond, func() { s.mu.Lock(); defer s.mu.Unlock(); s.now = job(all...) })
 			}
 			for _, flags := range [][]string{{}, {"-watch"}} {
+				s.mu.Lock()
 				s.after = nil
+				s.mu.Unlock()
 				code, stdout, stderr := command(t, append([]string{"purge", "-server", serveScript(t, s), "/photos/a.jpg"}, flags...)...)
 				if code != 0 || !strings.HasPrefix(stdout, want) || stderr != "" {
 					t.Errorf("%q: exit %d, %q, %q, want %q", flags, code, stdout, stderr, want)
 				}
-				if s.cut && !slices.Equal(s.after, []string{"", "0198c1d2.2", "0198c1d2.3", "0198c1d2.4"}) {
-					t.Errorf("%q: streams go on after %q", flags, s.after)
+				if _, after, _ := s.seen(); s.cut && !slices.Equal(after, []string{"", "0198c1d2.2", "0198c1d2.3", "0198c1d2.4"}) {
+					t.Errorf("%q: streams go on after %q", flags, after)
 				}
 				if s.deaf {
 					break // it is at its end
@@ -287,15 +296,16 @@ func TestWhatPurgeAsksFor(t *testing.T) {
 			continue
 		}
 		var got []string
-		for _, req := range s.posted {
+		posted, _, keys := s.seen()
+		for _, req := range posted {
 			b, _ := json.Marshal(req)
 			got = append(got, string(b))
 		}
 		if strings.Join(got, "\n") != tt.want {
 			t.Errorf("%s asks for\n%s\nwant\n%s", tt.args, strings.Join(got, "\n"), tt.want)
 		}
-		if tt.key != "" && s.keys[0] != "Bearer "+tt.key {
-			t.Errorf("%s has %q, want the key %s", tt.args, s.keys[0], tt.key)
+		if tt.key != "" && keys[0] != "Bearer "+tt.key {
+			t.Errorf("%s has %q, want the key %s", tt.args, keys[0], tt.key)
 		}
 	}
 	for _, args := range []string{
@@ -312,12 +322,14 @@ func TestWhatPurgeAsksFor(t *testing.T) {
 // Retry is a POST to the job, and of several jobs the later ones wait where the server says so.
 func TestPurgeRetriesAndWaits(t *testing.T) {
 	s := &script{now: job(purge.Received, purge.Done)}
-	if code, _, stderr := command(t, "purge", "-server", serveScript(t, s), "-retry", "0198c1d2"); code != 0 || len(s.posted) != 1 || s.posted[0].Scope != "" {
-		t.Errorf("exit %d, %q, %+v", code, stderr, s.posted)
+	code, _, stderr := command(t, "purge", "-server", serveScript(t, s), "-retry", "0198c1d2")
+	if posted, _, _ := s.seen(); code != 0 || len(posted) != 1 || posted[0].Scope != "" {
+		t.Errorf("exit %d, %q, %+v", code, stderr, posted)
 	}
 	s = &script{now: job(purge.Received, purge.Done), refuse: []int{0, 429, 0}}
-	if code, _, stderr := command(t, "purge", "-server", serveScript(t, s), "-batch", "1", "/photos/a", "/photos/b"); code != 0 || len(s.posted) != 2 {
-		t.Errorf("exit %d, %q, %+v", code, stderr, s.posted)
+	code, _, stderr = command(t, "purge", "-server", serveScript(t, s), "-batch", "1", "/photos/a", "/photos/b")
+	if posted, _, _ := s.seen(); code != 0 || len(posted) != 2 {
+		t.Errorf("exit %d, %q, %+v", code, stderr, posted)
 	}
 	s = &script{now: job(purge.Received, purge.Done), refuse: []int{429}}
 	if code, _, stderr := command(t, "purge", "-server", serveScript(t, s), "-batch", "1", "/photos/a", "/photos/b"); code != 1 || stderr != "imagecdn: one purge a minute\n" {
