@@ -235,7 +235,7 @@ func TestCompatibleAPIsWantAKey(t *testing.T) {
 
 // purges401 are the purges of a handler whose API nobody gets into: its own method lists them.
 func (a *asker) purges401() []purge.Record {
-	records, _, err := imagecdn.Purges(a.h).List("", 10)
+	records, _, err := a.h.Purges().List("", 10)
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -966,7 +966,7 @@ func TestCompatibleAPIsDocumentation(t *testing.T) {
 func waitForAll(t *testing.T, h *imagecdn.Handler) {
 	t.Helper()
 	for range 10_000 {
-		records, _, err := imagecdn.Purges(h).List("", 100)
+		records, _, err := h.Purges().List("", 100)
 		if err != nil {
 			t.Fatal(err)
 		}

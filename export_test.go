@@ -91,9 +91,6 @@ func WithLadder(d Dialect, l Ladder) Dialect {
 	return d
 }
 
-// Purges is h's invalidation service.
-func Purges(h *Handler) *purge.Service { return h.purges }
-
 // CloudimageStatus is a state in the words of Cloudimage's API.
 func CloudimageStatus(s purge.State) string { return cloudimageStates[s] }
 

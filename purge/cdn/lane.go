@@ -215,10 +215,7 @@ func (l *lane) queue(e *entry) {
 	if time.Now().Before(e.due) {
 		l.later = append(l.later, e)
 	} else {
-		at := place{e.tenant, e.kind, e.soft}
-		if len(l.queues[at]) == 0 {
-			l.turns = append(l.turns, at)
-		}
+		at := l.turnOf(e)
 		l.queues[at] = append(l.queues[at], e)
 	}
 	if !e.second || l.pending[e.wanted] == nil {
@@ -226,13 +223,19 @@ func (l *lane) queue(e *entry) {
 	}
 }
 
+// turnOf returns where e waits, which has a turn from now on. l.mu is held.
+func (l *lane) turnOf(e *entry) place {
+	at := place{e.tenant, e.kind, e.soft}
+	if len(l.queues[at]) == 0 {
+		l.turns = append(l.turns, at)
+	}
+	return at
+}
+
 // putBack puts entries of one kind where they wait, before the others of their tenants. l.mu is held.
 func (l *lane) putBack(batch []*entry) {
 	for _, e := range slices.Backward(batch) {
-		at := place{e.tenant, e.kind, e.soft}
-		if len(l.queues[at]) == 0 {
-			l.turns = append(l.turns, at)
-		}
+		at := l.turnOf(e)
 		l.queues[at] = slices.Insert(l.queues[at], 0, e)
 		if !e.second || l.pending[e.wanted] == nil {
 			l.pending[e.wanted] = e
@@ -324,10 +327,7 @@ func (l *lane) next(now time.Time) (batch []*entry, wait time.Duration) {
 			sooner(e.due.Sub(now))
 			continue
 		}
-		at := place{e.tenant, e.kind, e.soft}
-		if len(l.queues[at]) == 0 {
-			l.turns = append(l.turns, at)
-		}
+		at := l.turnOf(e)
 		l.queues[at] = append(l.queues[at], e)
 	}
 	clear(l.later[len(rest):])
@@ -566,6 +566,12 @@ func (l *lane) answered(ctx context.Context, batch []*entry, b Batch, receipt Re
 	}
 }
 
+// panicked is what becomes of a call whose adapter panicked.
+func (l *lane) panicked(p any) error {
+	l.o.log().Error("purge: a CDN's adapter panicked", "cdn", l.e.Name, "panic", p, "stack", string(debug.Stack()))
+	return &Error{Reason: "the adapter panicked"}
+}
+
 // try is Purge, with what a call costs and how it ended told to who wants to know.
 func (l *lane) try(ctx context.Context, b Batch, batch []*entry) (receipt Receipt, err error) {
 	ctx, cancel := context.WithTimeout(ctx, l.o.callTimeout())
@@ -573,8 +579,7 @@ func (l *lane) try(ctx context.Context, b Batch, batch []*entry) (receipt Receip
 	began := time.Now()
 	defer func() {
 		if p := recover(); p != nil {
-			l.o.log().Error("purge: a CDN's adapter panicked", "cdn", l.e.Name, "panic", p, "stack", string(debug.Stack()))
-			err = &Error{Reason: "the adapter panicked"}
+			err = l.panicked(p)
 		}
 		if err != nil {
 			l.o.log().Warn("purge: a call to a CDN failed", "cdn", l.e.Name, "kind", b.Kind, "values", len(b.Values), "error", err)
@@ -855,8 +860,7 @@ func (l *lane) ask(ctx context.Context, receipt Receipt) (ok bool, err error) {
 	began := time.Now()
 	defer func() {
 		if p := recover(); p != nil {
-			l.o.log().Error("purge: a CDN's adapter panicked", "cdn", l.e.Name, "panic", p, "stack", string(debug.Stack()))
-			err = &Error{Reason: "the adapter panicked"}
+			err = l.panicked(p)
 		}
 		l.mu.Lock()
 		defer l.mu.Unlock()

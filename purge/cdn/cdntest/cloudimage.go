@@ -69,7 +69,7 @@ func (s *Cloudimage) answer(w http.ResponseWriter, r *http.Request, body []byte,
 		Scope string    `json:"scope"`
 		URLs  *[]string `json:"urls"`
 	}
-	if err := decodeOnly(body, &req); err != nil {
+	if err := strictJSON(body, &req); err != nil {
 		fail(http.StatusBadRequest, "the body is not an invalidation: %v", err)
 		return
 	}

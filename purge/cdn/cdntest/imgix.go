@@ -73,7 +73,7 @@ func (s *Imgix) answer(w http.ResponseWriter, r *http.Request, body []byte, c *C
 			Type string `json:"type"`
 		} `json:"data"`
 	}
-	if err := decodeOnly(body, &d); err != nil || d.Data == nil || d.Data.Attributes == nil {
+	if err := strictJSON(body, &d); err != nil || d.Data == nil || d.Data.Attributes == nil {
 		fail(http.StatusBadRequest, "Bad Request", fmt.Sprintf("the body is not a purge: %v", err))
 		return
 	}

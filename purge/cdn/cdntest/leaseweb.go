@@ -1,11 +1,9 @@
 package cdntest
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
 	"net/url"
@@ -86,7 +84,7 @@ func (s *Leaseweb) answer(w http.ResponseWriter, r *http.Request, body []byte, c
 	var req struct {
 		URLs []string `json:"urls"`
 	}
-	if err := decodeOnly(body, &req); err != nil {
+	if err := strictJSON(body, &req); err != nil {
 		fail(http.StatusBadRequest, "400", "the body is not an invalidation: %v", err)
 		return
 	}
@@ -156,17 +154,4 @@ func (s *Leaseweb) answerJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(v)
-}
-
-// decodeOnly decodes a body that is one JSON value, with the fields of v and no others.
-func decodeOnly(body []byte, v any) error {
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
-		return err
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return fmt.Errorf("there is more than one value")
-	}
-	return nil
 }
