@@ -37,6 +37,10 @@ type Log interface {
 type LogEntry struct {
 	ID   string // of the job; later ones are greater
 	Data []byte // what the service says of it, for nobody else to read
+
+	// Of a [SharedLog] alone: whether the job is at its end, which the service says, and whose it is, which the log says.
+	Final bool
+	Owner string
 }
 
 // A MemoryLog is a [Log] that lasts as long as the program: for tests, and for

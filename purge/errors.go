@@ -24,6 +24,9 @@ var (
 	// ErrNotWaiting: the job cannot be cancelled, since a worker has it, or had it.
 	ErrNotWaiting error = &codedError{"not_waiting", "purge: the job does not wait any more"}
 
+	// ErrNotOwner: the job belongs to another node.
+	ErrNotOwner error = &codedError{"not_owner", "purge: the job belongs to another node"}
+
 	// ErrNothingFailed: there is nothing to retry.
 	ErrNothingFailed error = &codedError{"nothing_failed", "purge: nothing of the job has failed"}
 )
@@ -55,6 +58,7 @@ func (e *RequestError) Code() string { return "invalid_request" }
 //	not_found        ErrNotFound       404
 //	not_finished     ErrNotFinished    409
 //	not_waiting      ErrNotWaiting     409
+//	not_owner        ErrNotOwner       409
 //	nothing_failed   ErrNothingFailed  409
 //	too_many_paths   *LimitError       400
 //	limited          *LimitError       429
