@@ -100,7 +100,7 @@ func (h *Handler) checkPath(scope purge.Scope, given string) pathCheck {
 	switch scope {
 	case purge.Prefix:
 		if c.Path, err = purge.CleanFolder(given); err == nil {
-			_, err = h.targets.selection([]string{c.Path}, nil)
+			_, _, err = h.targets.find(c.Path)
 		}
 	case purge.Tag:
 		c.Path = given

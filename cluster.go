@@ -27,7 +27,8 @@ type Cluster interface {
 	// Log is where the nodes' jobs are, or nil.
 	Log() purge.SharedLog
 
-	// Turn is asked for before a picture is made. mine is that nobody else is at it, or that who is took too long; the caller makes it, and then calls
+	// Turn is asked for before a picture is made that is to be kept in a store which nodes share, as one that has a [cache.Settler]
+	// is. mine is that nobody else is at it, or that who is took too long; the caller makes it, and then calls
 	// end, which others who wait for it wait for. Else another node has made it meanwhile, and it may be found in the cache. ctx ends the wait.
 	Turn(ctx context.Context, k cache.Key) (end func(), mine bool)
 
@@ -37,7 +38,8 @@ type Cluster interface {
 	// Members are the nodes that this one knows of, itself among them, by name.
 	Members() []Member
 
-	// Close takes this node out of the cluster, so that nobody waits for it. What it knows is not served from then on.
+	// Close takes this node out of the cluster, so that nobody waits for it. What it knows is not served from then on. When Close
+	// returns, the Node is used no more. A second call does nothing, and so does the end of a turn.
 	Close() error
 }
 
@@ -50,21 +52,4 @@ type Member struct {
 	Seen    time.Duration `json:"seen"`    // how long ago it was last heard of
 	Applied uint64        `json:"applied"` // up to which position it has carried out purges
 	Version string        `json:"version,omitempty"`
-}
-
-// A Node is a handler as its Cluster drives it.
-type Node struct {
-	h *Handler
-}
-
-// Accept carries a purge out on this node alone: when it returns, the purge is in force here, durably.
-func (n *Node) Accept(ctx context.Context, r purge.Request) error { return n.h.targets.Accept(ctx, r) }
-
-// Table has the names of this node.
-func (n *Node) Table() *cache.Table { return n.h.table }
-
-// Flush frees what a purge has made unreachable on this node, or left to be compared with what another has fetched since. The purge has to be in force here.
-// It is safe to be called again.
-func (n *Node) Flush(ctx context.Context, f purge.NodeFlush) (purge.PathResult, error) {
-	panic("not yet")
 }

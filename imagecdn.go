@@ -198,6 +198,12 @@ type Options struct {
 	// traceparent. They go wherever the origin redirects to. Nil means that none are added.
 	OriginHeader func(ctx context.Context, header http.Header)
 
+	// Cluster makes this handler a node of several: a purge that one of them accepts is in force on all, and is done when all have done it; and what one
+	// has heard of an image from its origin, the others need not ask. The handler closes it, and so does New where it fails after it has
+	// joined. Its log, where it has one, is that of Purge, which must have none of its own then. The module
+	// github.com/imagecdn/imagecdn/cluster has one. Nil means that the handler is by itself.
+	Cluster Cluster
+
 	// Logger gets what an operator should know: origins and pictures that fail, with the cause that
 	// responses do not tell. Nil means nothing is logged.
 	Logger *slog.Logger
@@ -220,6 +226,7 @@ type Handler struct {
 	rendered atomic.Int64 // renders that have ended
 	warmer   *warmer
 	behind   *behind
+	turns    *turns // nil where pictures are nobody else's
 	changes  *changes
 	purges   *purge.Service
 	targets  *target
@@ -257,6 +264,8 @@ func New(sources Sources, o *Options) (*Handler, error) {
 		return nil, errors.New("imagecdn: Options.DecodedAge is negative")
 	case h.opts.MaxEnlarge < 0:
 		return nil, errors.New("imagecdn: Options.MaxEnlarge is negative")
+	case h.opts.Cluster != nil && h.opts.Cluster.Log() != nil && h.opts.Purge != nil && h.opts.Purge.Log != nil:
+		return nil, errors.New("imagecdn: Options.Purge has a Log, and so has Options.Cluster: only one can be kept")
 	}
 	if h.opts.CDNs != nil {
 		h.opts.BrowserMaxAge = cmp.Or(h.opts.BrowserMaxAge, withCDNMaxAge)
@@ -292,7 +301,8 @@ func New(sources Sources, o *Options) (*Handler, error) {
 	if h.store = h.opts.Cache; h.store == nil {
 		h.store = cache.NewMemory(0)
 	}
-	h.table = cache.NewTable(h.store, nil)
+	h.table = cache.NewTable(h.store, &cache.TableOptions{Shared: h.opts.Cluster})
+	h.turns = newTurns(h.opts.Cluster, h.store, cmp.Or(h.opts.MaxQueued, 1000))
 	h.changes = &changes{h: h}
 	for name, s := range sources {
 		if err := h.addSource(name, s); err != nil {
@@ -303,14 +313,34 @@ func New(sources Sources, o *Options) (*Handler, error) {
 	h.followed = h.opts.Trace != nil || h.opts.ServerTiming
 	h.negative = cmp.Or(h.opts.Lifetime.Negative, 5*time.Minute)
 	h.targets, h.warmer, h.behind = newTarget(h), newWarmer(h, h.opts.Warm), newBehind(h)
-	// Purges of before a restart are in force from here on, before anything is served.
-	if h.purges, err = purge.Open(context.Background(), h.targets, h.opts.purges()); err != nil {
+	if err := h.openPurges(context.Background()); err != nil {
 		h.warmer.close()
 		h.abandon()
 		return nil, fmt.Errorf("imagecdn: %w", err)
 	}
 	return h, nil
 }
+
+// openPurges opens the invalidation service. Purges of before a restart are in force from then on, before anything is served.
+func (h *Handler) openPurges(ctx context.Context) (err error) {
+	var t purge.Target = h.targets
+	if c := h.opts.Cluster; c != nil {
+		defer func() {
+			if err != nil {
+				err = errors.Join(err, c.Close())
+			}
+		}()
+		if err := c.Join(ctx, &Node{h}); err != nil {
+			return err
+		}
+		t = clusterTarget{h.targets, c}
+	}
+	h.purges, err = purge.Open(ctx, t, h.opts.purges())
+	return err
+}
+
+// Cluster returns Options.Cluster.
+func (h *Handler) Cluster() Cluster { return h.opts.Cluster }
 
 // purges returns the settings of the invalidation service.
 func (o *Options) purges() *purge.ServiceOptions {
@@ -320,6 +350,12 @@ func (o *Options) purges() *purge.ServiceOptions {
 	}
 	if p.CDNs == nil && o.CDNs != nil {
 		p.CDNs = o.CDNs
+	}
+	if c := o.Cluster; c != nil {
+		p.Nodes = c
+		if log := c.Log(); log != nil {
+			p.Log = log
+		}
 	}
 	p.Logger = cmp.Or(p.Logger, o.Logger)
 	return &p
@@ -353,6 +389,10 @@ func (h *Handler) Close() error {
 	err := h.purges.Close()
 	h.warmer.close()
 	h.behind.close()
+	h.turns.close()
+	if h.opts.Cluster != nil {
+		err = errors.Join(err, h.opts.Cluster.Close()) // after it no purge comes, and nothing is served that one would be of
+	}
 	h.closeSources()
 	h.decoded.Close()
 	return errors.Join(err, h.store.Close())
@@ -860,6 +900,14 @@ func (h *Handler) make(ctx context.Context, p *picture) (*cache.Thing, error) {
 	if th, err := h.store.Get(ctx, p.key); err == nil {
 		return th, nil // made between this request's look and its turn
 	}
+	kept := false
+	end, mine := h.turns.take(ctx, p)
+	defer func() { end(kept) }()
+	if !mine {
+		if th, err := h.store.Get(ctx, p.key); err == nil {
+			return th, nil
+		}
+	}
 	renderer := h.renderer
 	if p.behind { // which is in already
 		renderer.Admit = h.admitted(h.gate.admitBehind)
@@ -889,6 +937,7 @@ func (h *Handler) make(ctx context.Context, p *picture) (*cache.Thing, error) {
 			return th, nil
 		}
 		h.keep(ctx, p, th)
+		kept = true
 	}
 	return th, nil
 }

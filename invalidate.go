@@ -38,6 +38,33 @@ var modes = map[purge.Mode]cache.Mode{
 
 // Accept implements [purge.Target].
 func (t *target) Accept(_ context.Context, r purge.Request) error {
+	if err := t.check(r); err != nil {
+		return err
+	}
+	return t.accept(r)
+}
+
+// check says what of r there is no source for here: all or nothing, as far as that can be known beforehand.
+func (t *target) check(r purge.Request) error {
+	if r.Mode == purge.Followed {
+		return nil
+	}
+	if r.Scope == purge.All {
+		if r.Source != "" && t.h.sources[r.Source] == nil {
+			return &purge.RequestError{Field: "source", Reason: fmt.Sprintf("is %q, and there is no such source here", r.Source)}
+		}
+		return nil
+	}
+	for _, path := range r.Paths {
+		if _, _, err := t.find(path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// accept has r take effect. What is of a source that is not here goes all the same: it may have been, and may be again.
+func (t *target) accept(r purge.Request) error {
 	if r.Mode == purge.Followed {
 		return nil
 	}
@@ -45,28 +72,19 @@ func (t *target) Accept(_ context.Context, r purge.Request) error {
 	if r.Scope != purge.Original && mode == cache.Delete {
 		defer t.h.decoded.Clear()
 	}
-	if r.Scope == purge.All {
-		if r.Source != "" && t.h.sources[r.Source] == nil {
-			return &purge.RequestError{Field: "source", Reason: fmt.Sprintf("is %q, and there is no such source here", r.Source)}
-		}
+	switch r.Scope {
+	case purge.All:
 		return t.h.table.PurgeAll(r.Source, mode)
-	}
-	if r.Scope != purge.Original {
-		s, err := t.selection(r.Paths, r.Tags)
-		if err != nil {
-			return err
-		}
-		return t.h.table.PurgeSelection(s, mode)
-	}
-	// All or nothing, as far as that can be known beforehand.
-	for _, path := range r.Paths {
-		if _, _, err := t.find(path); err != nil {
-			return err
-		}
+	case purge.Prefix, purge.Tag:
+		return t.h.table.PurgeSelection(selection(r.Paths, r.Tags), mode)
+	case purge.Original:
+	default: // of a newer node of the cluster
+		return fmt.Errorf("there is no scope %q here", r.Scope)
 	}
 	for _, path := range r.Paths {
-		s, image, _ := t.find(path)
-		switch known := s.cache.Known(image, ""); {
+		source, image := cutPath(path)
+		_, known := t.h.table.Open(cache.Name{Source: source, Image: image})
+		switch {
 		case mode != cache.Delete:
 			t.note(path, known)
 		case known != nil && known.OK():
@@ -74,7 +92,7 @@ func (t *target) Accept(_ context.Context, r purge.Request) error {
 			// versions goes with Options.DecodedAge.
 			defer t.h.decoded.Remove(string(known.Digest[:]))
 		}
-		if err := s.cache.Purge(image, mode); err != nil {
+		if err := t.h.table.Purge(source, image, mode); err != nil {
 			return err
 		}
 	}
@@ -97,24 +115,27 @@ func (t *target) Resume(_ context.Context, r purge.Request) error {
 
 // find splits a clean path into its source and the image there.
 func (t *target) find(path string) (s *source, image string, err error) {
-	name, image, _ := strings.Cut(path[1:], "/")
+	name, image := cutPath(path)
 	if s = t.h.sources[name]; s == nil {
 		return nil, "", &purge.PathError{Path: path, Reason: fmt.Sprintf("names a source, %q, that does not exist here", name)}
 	}
-	return s, "/" + image, nil
+	return s, image, nil
+}
+
+// cutPath splits a clean path into the name of its source and the image, or the folder, there.
+func cutPath(path string) (source, image string) {
+	source, image, _ = strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	return source, "/" + image
 }
 
 // selection says which images are in folders, and have tags.
-func (t *target) selection(folders, tags []string) (cache.Selection, error) {
+func selection(folders, tags []string) cache.Selection {
 	s := cache.Selection{Tags: tags}
 	for _, f := range folders {
-		name, path, _ := strings.Cut(f[1:], "/")
-		if t.h.sources[name] == nil {
-			return s, &purge.PathError{Path: f, Reason: fmt.Sprintf("names a source, %q, that does not exist here", name)}
-		}
-		s.Folders = append(s.Folders, cache.Folder{Source: name, Path: "/" + path})
+		source, path := cutPath(f)
+		s.Folders = append(s.Folders, cache.Folder{Source: source, Path: path})
 	}
-	return s, nil
+	return s
 }
 
 // maxNoted bounds how many images are remembered. What was forgotten counts as absent: nothing is kept
@@ -214,8 +235,8 @@ func (t *target) PurgePath(ctx context.Context, path string, mode purge.Mode) (p
 
 // warm has the pictures made again that a purge has removed, where that is asked for.
 func (t *target) warm(path string) {
-	source, image, _ := strings.Cut(path[1:], "/")
-	t.h.warmer.warm(Image{Source: source, Path: "/" + image})
+	source, image := cutPath(path)
+	t.h.warmer.warm(Image{Source: source, Path: image})
 }
 
 // refreshVersions asks the origin about what a purge has marked of an image under a vh version, where it would be served until
@@ -276,12 +297,11 @@ func (t *target) PurgeSelection(ctx context.Context, scope purge.Scope, name str
 		tags = []string{name}
 	} else {
 		folders = []string{name}
+		if _, _, err := t.find(name); err != nil {
+			return purge.PathResult{}, err
+		}
 	}
-	s, err := t.selection(folders, tags)
-	if err != nil {
-		return purge.PathResult{}, err
-	}
-	removed, err := t.h.table.Sweep(ctx, t.h.store, s)
+	removed, err := t.h.table.Sweep(ctx, t.h.store, selection(folders, tags))
 	return counts("", removed), err
 }
 

@@ -86,7 +86,7 @@ func (p *picture) matches(ifNoneMatch []string) bool {
 // came from.
 func (h *Handler) setFreshness(header http.Header, p *picture) {
 	first := p.inputs[0].now
-	if len(p.inputs) > 1 || first.How != cache.Hit || p.made || p.atMost > 0 || !p.req.Expires.IsZero() || p.req.MaxAge > 0 || !first.Alive() {
+	if len(p.inputs) > 1 || first.How != cache.Hit || first.CutOff || p.made || p.atMost > 0 || !p.req.Expires.IsZero() || p.req.MaxAge > 0 || !first.Alive() {
 		h.freshnessOf(p, time.Now()).set(header)
 		return
 	}
@@ -124,13 +124,14 @@ func (f *freshness) set(header http.Header) {
 func (h *Handler) freshnessOf(p *picture, now time.Time) *freshness {
 	shortest := p.inputs[0].now.Entry
 	left := shortest.Freshness.Lifetime - shortest.Age(now)
-	unkept, asked := false, p.asked()
+	unkept, cutOff, asked := false, false, p.asked()
 	for _, in := range p.inputs {
 		e := in.now.Entry
 		if l := e.Freshness.Lifetime - e.Age(now); l < left {
 			shortest, left = e, l
 		}
 		unkept = unkept || !in.now.Keepable()
+		cutOff = cutOff || in.now.CutOff
 	}
 
 	age, lifetime := shortest.Age(now), shortest.Freshness.Lifetime
@@ -151,7 +152,7 @@ func (h *Handler) freshnessOf(p *picture, now time.Time) *freshness {
 	case asked == cache.Revalidated && !p.made:
 		f.values[0] = "imagecdn; fwd=stale; fwd-status=304; ttl=" + seconds(left)
 	case p.spare:
-		f.values[0] = "imagecdn; fwd=miss; detail=too-many-variants"
+		f.values[0] = "imagecdn; fwd=miss"
 	case (asked >= cache.Filled || p.made) && unkept:
 		f.values[0] = "imagecdn; fwd=miss"
 	case asked >= cache.Filled || p.made:
@@ -159,7 +160,12 @@ func (h *Handler) freshnessOf(p *picture, now time.Time) *freshness {
 	default:
 		f.values[0] = "imagecdn; hit; ttl=" + seconds(left)
 	}
-	if p.atMost > 0 && !p.spare {
+	switch { // the field has one detail
+	case cutOff:
+		f.values[0] += "; detail=cut-off"
+	case p.spare:
+		f.values[0] += "; detail=too-many-variants"
+	case p.atMost > 0:
 		f.values[0] += "; detail=stand-in"
 	}
 	switch most := h.opts.BrowserMaxAge; {

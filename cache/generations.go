@@ -19,6 +19,8 @@ type Generations struct {
 	// Images is set once any single image was purged. From then on first fetches are sent with
 	// Cache-Control: no-cache, as one of them may be the first after a purge.
 	Images bool `json:"images,omitempty"`
+	// Position is how far the purges of a cluster had been carried out.
+	Position Position `json:"position,omitzero"`
 }
 
 // Purged is when a scope was last purged, in generations.

@@ -56,6 +56,12 @@ import (
 //
 // # Header fields
 //
+// # Clusters
+//
+// Names are neither asked of a cluster here nor, where they have Vary, told to it, and what unsafe methods invalidate is invalidated on this node
+// alone. On a node that is cut off each request is forwarded by itself, with Cache-Control: no-cache, and its answer gets no-store; where what is
+// known is served all the same, hits have the detail "cut-off" in Cache-Status.
+//
 // Every response has Cache-Status (RFC 9211) and Date, and one that was stored has Age. One that a purge has overtaken
 // on its way is sent with Cache-Control: no-store, so that nobody keeps it.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -192,6 +198,7 @@ type found struct {
 	entry   *Entry
 	variant string // where Vary is known
 	why     string // to forward, in words of Cache-Status
+	detail  string // of Cache-Status, where it is used
 }
 
 func (t *Transport) find(req *http.Request, image string) found {
@@ -223,7 +230,15 @@ func (l Lease) of(version string) Lease {
 
 // get answers GET and HEAD.
 func (t *Transport) get(req *http.Request) (*http.Response, error) {
-	image, wants := Target(req), wishesOf(req.Header)
+	image, wants, detail := Target(req), wishesOf(req.Header), ""
+	if t.table.shared != nil {
+		switch t.table.shared.Currency() {
+		case CutOff:
+			return t.getCutOff(req, wants)
+		case CutOffServing:
+			detail = "; detail=cut-off"
+		}
+	}
 	if req.Header.Get("Upgrade") != "" || req.Header.Get("If-Match") != "" || req.Header.Get("If-Unmodified-Since") != "" || wants.noStore ||
 		req.Body != nil && req.Body != http.NoBody {
 		return t.passUnder(t.table.Lease(Name{t.opts.Source, image, ""}), req, "bypass")
@@ -231,14 +246,13 @@ func (t *Transport) get(req *http.Request) (*http.Response, error) {
 	collapsed := ""
 	for waits := 0; ; {
 		f := t.find(req, image)
+		f.detail = detail
 		if resp := t.reuse(req, wants, &f, collapsed); resp != nil {
 			return resp, nil
 		}
 		switch {
-		case wants.onlyIfCached: // RFC 9111 section 5.2.1.7
-			h := http.Header{"Date": {time.Now().UTC().Format(http.TimeFormat)}}
-			t.addStatus(h, "detail=only-if-cached")
-			return answer(req, http.StatusGatewayTimeout, h, nil, 0), nil
+		case wants.onlyIfCached:
+			return t.notCached(req), nil
 		case req.Method == http.MethodHead:
 			return t.head(req, f)
 		case req.Header.Get("Range") != "" && f.entry == nil:
@@ -265,6 +279,29 @@ func (t *Transport) get(req *http.Request) (*http.Response, error) {
 	}
 }
 
+// notCached answers who wants nothing else (RFC 9111 section 5.2.1.7).
+func (t *Transport) notCached(req *http.Request) *http.Response {
+	h := http.Header{"Date": {time.Now().UTC().Format(http.TimeFormat)}}
+	t.addStatus(h, "detail=only-if-cached")
+	return answer(req, http.StatusGatewayTimeout, h, nil, 0)
+}
+
+// getCutOff answers GET and HEAD where nothing of what is known may be served.
+func (t *Transport) getCutOff(req *http.Request, wants wishes) (*http.Response, error) {
+	if wants.onlyIfCached {
+		return t.notCached(req), nil
+	}
+	out := req.Clone(req.Context())
+	out.Header.Add("Cache-Control", "no-cache")
+	resp, err := t.exchange(out)
+	if err != nil {
+		return nil, err
+	}
+	t.addStatus(resp.Header, fwd("bypass", resp.StatusCode)+"; detail=cut-off")
+	t.unlessAlive(t.table.Lease(Name{Source: t.opts.Source, Image: Target(req)}).unkept(), resp.Header)
+	return resp, nil
+}
+
 // reuse answers from what is stored, where that is allowed; nil where it is not. It notes in f why not.
 func (t *Transport) reuse(req *http.Request, wants wishes, f *found, collapsed string) *http.Response {
 	e, now := f.entry, time.Now()
@@ -288,7 +325,7 @@ func (t *Transport) reuse(req *http.Request, wants wishes, f *found, collapsed s
 	if collapsed != "" {
 		how = collapsed
 	}
-	resp, err := t.serve(req, f.lease, e, how+ttl(e, now))
+	resp, err := t.serve(req, f.lease, e, how+ttl(e, now)+f.detail)
 	if err != nil {
 		f.entry, f.why = nil, "miss" // the bytes are lost
 	}

@@ -70,6 +70,27 @@ func listersOf(s Store) []Lister {
 	return nil
 }
 
+// Settle waits until what was put into s under k can be found by other nodes, or cannot any more, or until ctx ends. It reports whether it
+// can. Where s is no [Settler], and has none in its tiers, that is true at once.
+func Settle(ctx context.Context, s Store, k Key) bool {
+	if t, ok := s.(*tiered); ok {
+		return t.settle(ctx, k)
+	}
+	if l, ok := s.(Settler); ok {
+		return l.Settle(ctx, k)
+	}
+	return true
+}
+
+// Settles reports whether s is a [Settler], or has one in its tiers: whether other nodes may find what is put there.
+func Settles(s Store) bool {
+	if t, ok := s.(*tiered); ok {
+		return Settles(t.fast) || Settles(t.slow)
+	}
+	_, is := s.(Settler)
+	return is
+}
+
 // A dropper is a Store that can forget an image's things without I/O.
 type dropper interface {
 	drop(source, image string)

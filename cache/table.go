@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -63,6 +64,8 @@ type Table struct {
 	drop func(source, image string) // removes an image's things from memory; nil where none are there
 	max  int                        // entries in one shard
 
+	shared Shared // nil: nobody else's
+
 	gens    atomic.Pointer[Generations]
 	bumping sync.Mutex // held while gens is changed, kept and published, so that they never go back
 
@@ -111,6 +114,10 @@ type TableOptions struct {
 	// MaxNames bounds how many names are held in memory. Zero means 1,000,000. What does not fit is
 	// read from the Keeper again, or fetched.
 	MaxNames int
+
+	// Shared is what the nodes of a cluster share of their names. Its purges are to be carried out on this table, as it says of itself.
+	// Nil means that the table is nobody else's.
+	Shared Shared
 }
 
 // NewTable returns a table of names. Where store is a [Keeper], or is made of tiers of which one is, the
@@ -121,6 +128,7 @@ func NewTable(store Store, o *TableOptions) *Table {
 	}
 	t := &Table{
 		max:     max(1, orDefault(o.MaxNames, 1_000_000)/shardCount),
+		shared:  o.Shared,
 		seed:    maphash.MakeSeed(),
 		stripes: make([]stripe, stripeCount),
 		shards:  make([]shard, shardCount),
@@ -160,17 +168,40 @@ type Lease struct {
 	second *atomic.Uint64
 	purges [2]uint64 // as stripe and second had them
 	gen    uint64
+
+	// position is that of Shared, or unkept: what comes of the lease is newer than every purge up to there. It is read after all of the
+	// above, and before the origin is asked. A purge that the table carries out between these reads ends the lease, so that nobody is
+	// told. One that it carries out later is behind the position, where whoever hears of the entry looks for it.
+	position uint64
 }
+
+// unkept is the position of a lease that was never alive: what comes of it is for one request, and kept by nobody.
+const unkept = math.MaxUint64
 
 // Lease takes a lease on n.
 func (t *Table) Lease(n Name) Lease {
 	sh, st, second := t.place(n.Source, n.Image)
-	return Lease{t, n, sh, st, second, [2]uint64{st.purges.Load(), second.Load()}, t.gens.Load().Seq}
+	l := Lease{t, n, sh, st, second, [2]uint64{st.purges.Load(), second.Load()}, t.gens.Load().Seq, 0}
+	if t.shared != nil {
+		l.position = t.shared.Position()
+	}
+	return l
 }
+
+// unkept is l for what is to be kept by nobody.
+func (l Lease) unkept() Lease {
+	l.position = unkept
+	return l
+}
+
+func (l Lease) isUnkept() bool { return l.position == unkept }
 
 // Alive reports whether no purge of the name was accepted since the lease was taken. What came of a dead
 // lease may answer those who were waiting already, marked so that nobody keeps it.
 func (l Lease) Alive() bool {
+	if l.isUnkept() {
+		return false
+	}
 	if l.stripe.purges.Load() != l.purges[0] && l.second.Load() != l.purges[1] {
 		return false
 	}
@@ -248,7 +279,7 @@ func (t *Table) lookup(l Lease) (e, fallen *Entry) {
 			known.gen = seq
 			e = &known
 		}
-		t.put(l, e, false)
+		t.put(l, e, ifNone)
 	}
 	return t.inMemory(l)
 }
@@ -303,14 +334,36 @@ func (e *Entry) marked(x expiry) *Entry {
 // Commit makes e the value of l's name, unless l is dead. It reports whether it did. An entry that was
 // loaded or looked up keeps the generation of its own fetch.
 func (t *Table) Commit(l Lease, e *Entry) bool {
+	if !t.commit(l, e, anyway) {
+		return false
+	}
+	// What an answer is under Vary means nothing without the others.
+	if t.shared != nil && e.Status < 500 && !e.Freshness.NoStore && e.Variant == "" {
+		t.shared.Commit(l.name, e, l.position)
+	}
+	return true
+}
+
+func (t *Table) commit(l Lease, e *Entry, when condition) bool {
 	e.gen = l.gen
-	if l.purged(e) || !t.put(l, e, true) {
+	if l.purged(e) || !t.put(l, e, when) {
 		return false
 	}
 	if e.Status < 500 { // a failure of the origin is not worth keeping over a restart
 		t.save(l, e)
 	}
 	return true
+}
+
+// Learn makes e, which another node has heard from the origin, the value of n, where the table has a value that is older, by
+// ResponseTime; a name that it does not hold it does not learn. valid is asked once the table can tell which purges
+// come after the answer, and says that none of before covers e. Learn reports whether e is the value now. The table owns e.
+func (t *Table) Learn(n Name, e *Entry, valid func() bool) bool {
+	l := t.Lease(n)
+	if known, _ := t.lookup(l); known == nil || !e.ResponseTime.After(known.ResponseTime) { // which spares most the question
+		return false
+	}
+	return valid() && t.commit(l, e, ifOlder)
 }
 
 // save has the Keeper keep e. A name that could not be kept is a miss after a restart; the Keeper counts
@@ -347,8 +400,25 @@ func (t *Table) replaced(l Lease, e *Entry) bool {
 	return cmp.Or(now.origin, now) != cmp.Or(e.origin, e)
 }
 
-// put makes e the value of l's name unless l is dead, or, without replace, unless there is a value already.
-func (t *Table) put(l Lease, e *Entry, replace bool) bool {
+// A condition says what may be put in the place of what.
+type condition uint8
+
+const (
+	anyway        condition = iota
+	ifNone                  // where there is no value
+	ifOlder                 // where there is one, whose exchange with the origin was before
+	ifNoneOrOlder           // where there is none, or such a one
+)
+
+func (c condition) holds(before, e *Entry) bool {
+	if before == nil {
+		return c != ifOlder
+	}
+	return c == anyway || c != ifNone && e.ResponseTime.After(before.ResponseTime)
+}
+
+// put makes e the value of l's name unless l is dead, and if when holds.
+func (t *Table) put(l Lease, e *Entry, when condition) bool {
 	l.shard.mu.Lock()
 	defer l.shard.mu.Unlock()
 	if !l.Alive() && fault.Planted != fault.DeadLeaseCommits {
@@ -359,16 +429,20 @@ func (t *Table) put(l Lease, e *Entry, replace bool) bool {
 	}
 	k := imageKey{l.name.Source, l.name.Image}
 	s := l.shard.images[k]
+	var before *Entry
+	if s != nil {
+		before = s.entries[l.name.Version]
+	}
+	if !when.holds(before, e) {
+		return false
+	}
 	if s == nil {
 		s = &slot{entries: make(map[string]*Entry, 1)}
 		l.shard.images[k] = s
 	}
-	before := s.entries[l.name.Version]
 	switch {
 	case before == nil:
 		l.shard.count++
-	case !replace:
-		return false
 	case t.gens.Load().marked(l.name.Source, l.name.Image, before.tags).last() > e.gen:
 		return false // a tag that the image had, and has no more, was purged since e was asked for
 	case !e.OK():
@@ -617,6 +691,28 @@ func (t *Table) bump(next func(*Generations) *Generations) error {
 			return fmt.Errorf("cache: %w", err)
 		}
 	}
+	return nil
+}
+
+// Position returns the position that was last saved: zero where none was, or where what the Keeper had is lost.
+func (t *Table) Position() Position { return t.gens.Load().Position }
+
+// SavePosition keeps p, durably where there is a Keeper: with it goes all that the table has carried out before. In one log
+// positions do not go back.
+func (t *Table) SavePosition(p Position) error {
+	t.bumping.Lock()
+	defer t.bumping.Unlock()
+	g := *t.gens.Load()
+	if p.Log == g.Position.Log && p.Seq <= g.Position.Seq {
+		return nil
+	}
+	g.Position = p
+	if t.keep != nil {
+		if err := t.keep.SaveGenerations(&g); err != nil {
+			return fmt.Errorf("cache: %w", err)
+		}
+	}
+	t.gens.Store(&g)
 	return nil
 }
 

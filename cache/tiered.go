@@ -41,7 +41,8 @@ type write struct {
 	key     Key
 	thing   *Thing
 	valid   func() bool
-	removed bool // since it was put
+	removed bool          // since it was put
+	done    chan struct{} // closed when it waits no more; nil until somebody asks
 }
 
 func (t *tiered) Get(ctx context.Context, k Key) (*Thing, error) {
@@ -118,6 +119,9 @@ func (t *tiered) write() {
 		t.mu.Lock()
 		delete(t.waiting, w)
 		t.bytes -= w.thing.size()
+		if w.done != nil {
+			close(w.done)
+		}
 		t.mu.Unlock()
 	}
 }
@@ -152,6 +156,38 @@ func (t *tiered) Remove(ctx context.Context, source, image string) (Removed, err
 	b, errB := t.slow.Remove(ctx, source, image)
 	a.atLeast(b)
 	return a, errors.Join(errA, errB)
+}
+
+// settle is Settle.
+func (t *tiered) settle(ctx context.Context, k Key) bool {
+	fast := Settle(ctx, t.fast, k)
+	if !Settles(t.slow) {
+		return fast
+	}
+	for _, done := range t.waits(k) {
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return Settle(ctx, t.slow, k) && fast
+}
+
+// waits is told when what waits to be written under k waits no more.
+func (t *tiered) waits(k Key) (all []chan struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for w := range t.waiting {
+		if w.key != k {
+			continue
+		}
+		if w.done == nil {
+			w.done = make(chan struct{})
+		}
+		all = append(all, w.done)
+	}
+	return all
 }
 
 // Count implements [Counter], where a tier does. What is on its way to the slow tier is in the fast one, unless that had to let go of it.

@@ -155,9 +155,10 @@ const (
 
 // A Result is what is known of an image at the moment of a request.
 type Result struct {
-	Entry *Entry
-	How   How
-	At    time.Time // when it was so
+	Entry  *Entry
+	How    How
+	CutOff bool      // the node is cut off from its cluster: see [Currency]
+	At     time.Time // when it was so
 
 	lease Lease
 	was   *Entry      // what was known before, where that may have had tags that Entry has not; else nil
@@ -194,6 +195,38 @@ func (r *Result) changed(old *Entry) bool {
 // that is not 200 is a Result, not an error; errors are the context's, a Room's, and panics of the origin's
 // RoundTripper.
 func (t *Transport) Fetch(ctx context.Context, image, version string) (*Result, error) {
+	if t.table.shared != nil {
+		return t.fetchShared(ctx, image, version)
+	}
+	return t.fetch(ctx, image, version)
+}
+
+// fetchShared is Fetch on a node of a cluster. It is asked first whether what is known may be served: a purge that is not known of here ends
+// later than the moment of a good answer, and so after the request has come.
+func (t *Transport) fetchShared(ctx context.Context, image, version string) (*Result, error) {
+	is := t.table.shared.Currency()
+	if is == CutOff {
+		lease := t.table.Lease(Name{t.opts.Source, image, version}).unkept()
+		if err := t.admit(ctx, false); err != nil {
+			return nil, err
+		}
+		return t.askAlone(ctx, lease, nil)
+	}
+	res, err := t.fetch(ctx, image, version)
+	if err == nil && is == CutOffServing {
+		res = res.cutOff()
+	}
+	return res, err
+}
+
+// cutOff is r, which others may have too, for a node that is cut off.
+func (r *Result) cutOff() *Result {
+	own := *r
+	own.CutOff = true
+	return &own
+}
+
+func (t *Transport) fetch(ctx context.Context, image, version string) (*Result, error) {
 	lease, e := t.table.Open(Name{t.opts.Source, image, version})
 	if e == nil {
 		return t.admitted(ctx, lease, nil)
@@ -216,21 +249,59 @@ func (t *Transport) Fetch(ctx context.Context, image, version string) (*Result, 
 
 // admitted is fill for a request that may have to ask for leave.
 func (t *Transport) admitted(ctx context.Context, lease Lease, old *Entry) (*Result, error) {
-	if t.opts.Admit != nil && !IsBehind(ctx) {
-		if err := t.opts.Admit(ctx, old != nil && old.OK()); err != nil {
-			return nil, err
-		}
+	if err := t.admit(ctx, old != nil && old.OK()); err != nil {
+		return nil, err
 	}
 	return t.fill(ctx, lease, old, false)
 }
 
+func (t *Transport) admit(ctx context.Context, known bool) error {
+	if t.opts.Admit == nil || IsBehind(ctx) {
+		return nil
+	}
+	return t.opts.Admit(ctx, known)
+}
+
 // Refresh asks the origin now, fresh or not.
 func (t *Transport) Refresh(ctx context.Context, image, version string) (*Result, error) {
+	if t.isCutOff() {
+		return t.askAlone(ctx, t.table.Lease(Name{t.opts.Source, image, version}).unkept(), nil)
+	}
 	lease, e := t.table.Open(Name{t.opts.Source, image, version})
 	return t.fill(ctx, lease, e, true)
 }
 
-// Known says what the table has of an image, without asking anybody. It may be nil.
+func (t *Transport) isCutOff() bool {
+	return t.table.shared != nil && t.table.shared.Currency() == CutOff
+}
+
+// Learn is Refresh of an image about which another node of the cluster has asked the origin. It asks nobody but [Shared]. Where neither that nor
+// the table has an answer that may be served, newer than any purge that is in force here, it returns nil.
+func (t *Transport) Learn(ctx context.Context, image, version string) *Result {
+	if t.table.shared == nil {
+		return nil
+	}
+	lease, e := t.table.Open(Name{t.opts.Source, image, version})
+	if now := time.Now(); e != nil && !e.Marked() && e.state(now) == fresh {
+		return &Result{Entry: e, How: Hit, At: now, lease: lease}
+	}
+	return t.learn(ctx, lease, e)
+}
+
+// learn returns what the cluster knows of l's name, and makes it the value, where it is fresh and newer than old.
+//
+// A purge that had been noted when the cluster was asked covers nothing of what it says. One that is noted later is carried out here
+// later still, and so ends the lease, or finds the entry.
+func (t *Transport) learn(ctx context.Context, lease Lease, old *Entry) *Result {
+	e := t.table.shared.Lookup(ctx, lease.name)
+	now := time.Now()
+	if e == nil || e.Variant != "" || e.Freshness.NoStore || e.state(now) != fresh || !t.table.commit(lease, e, ifNoneOrOlder) {
+		return nil
+	}
+	return &Result{Entry: e, How: Hit, At: now, lease: lease, was: old}
+}
+
+// Known says what the table has of an image, without asking anybody, and whether or not it may be served. It may be nil.
 func (t *Transport) Known(image, version string) *Entry {
 	_, e := t.table.Open(Name{t.opts.Source, image, version})
 	return e
@@ -246,6 +317,11 @@ func (t *Transport) fill(ctx context.Context, lease Lease, old *Entry, always bo
 		if e := t.table.Lookup(lease); !always && e != nil && e.state(now) == fresh {
 			// Another flight has landed between this request's look and its turn.
 			return &Result{Entry: e, How: Hit, At: now, lease: lease}, nil
+		}
+		if t.table.shared != nil && !always {
+			if res := t.learn(ctx, lease, old); res != nil {
+				return res, nil
+			}
 		}
 		res, err := t.ask(ctx, lease, old)
 		if err == nil && !always && t.opts.Changed != nil && res.changed(old) {
@@ -328,6 +404,9 @@ func (t *Transport) Body(ctx context.Context, r *Result) ([]byte, *Result, error
 	}
 	n := r.lease.name
 	key := Key{n.Source, n.Image, Original, r.Entry.Digest}
+	if r.lease.isUnkept() {
+		return t.bodyAlone(ctx, r, key)
+	}
 	if m := memoryOf(t.store); m != nil {
 		if th, err := m.Get(ctx, key); err == nil {
 			return th.Body, r, nil // which the store counts
@@ -343,6 +422,20 @@ func (t *Transport) Body(ctx context.Context, r *Result) ([]byte, *Result, error
 	if err == nil && shared && now.Entry != r.Entry && now.Entry.Freshness.NoStore {
 		now.Done()
 		now, err = t.askAlone(ctx, lease, nil)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return now.body, now, nil
+}
+
+// bodyAlone is Body of what is kept by nobody.
+func (t *Transport) bodyAlone(ctx context.Context, r *Result, key Key) ([]byte, *Result, error) {
+	now, err := t.load(ctx, r, key)
+	if now != nil {
+		now.handed(1)
+	} else if err == nil {
+		now, err = t.askAlone(ctx, r.lease, nil)
 	}
 	if err != nil {
 		return nil, nil, err
@@ -415,7 +508,7 @@ func (t *Transport) ask(ctx context.Context, lease Lease, old *Entry) (*Result, 
 			return nil, err
 		}
 	}
-	if old != nil && old.stale != notExpired || (old == nil || !old.OK()) && (lease.noCache() || word != "") {
+	if lease.isUnkept() || old != nil && old.stale != notExpired || (old == nil || !old.OK()) && (lease.noCache() || word != "") {
 		// A failure or a 404 may be all that has been heard since the purge, so that does not count as the
 		// first fetch.
 		req.Header.Set("Cache-Control", "no-cache")
@@ -467,16 +560,18 @@ func (t *Transport) ask(ctx context.Context, lease Lease, old *Entry) (*Result, 
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx) // another may be under way by now, whose answer is newer
 	}
-	e.Freshness = freshnessOf(e.Status, e.Header, e.RequestTime, e.ResponseTime, &t.opts.Lifetime, t.opts.Targets)
+	e.Freshness = t.freshness(lease, e)
 
 	e.tags = tagMarks(e.Header) // before others ask whether e is alive
-	res := &Result{Entry: e, How: how, At: e.ResponseTime, lease: lease, was: old, body: body}
+	res := &Result{Entry: e, How: how, CutOff: lease.isUnkept(), At: e.ResponseTime, lease: lease, was: old, body: body}
 	if kept = body != nil; kept {
 		res.room = &sharedRoom{Room: room}
 	}
 	if e.Freshness.NoStore {
 		res.How = FilledUnkept
-		t.spend(lease)
+		if !lease.isUnkept() {
+			t.spend(lease)
+		}
 		return res, nil
 	}
 	if body != nil {
@@ -486,6 +581,15 @@ func (t *Transport) ask(ctx context.Context, lease Lease, old *Entry) (*Result, 
 	}
 	t.table.Commit(lease, e)
 	return res, nil
+}
+
+// freshness is how long e may be used that came under a lease.
+func (t *Transport) freshness(lease Lease, e *Entry) Freshness {
+	f := freshnessOf(e.Status, e.Header, e.RequestTime, e.ResponseTime, &t.opts.Lifetime, t.opts.Targets)
+	if lease.isUnkept() {
+		f.NoStore = true
+	}
+	return f
 }
 
 // spend ends the life of what is known of a name, whose origin now says that it must not be kept. It is
@@ -517,7 +621,10 @@ func (t *Transport) failed(ctx context.Context, lease Lease, old, e *Entry, caus
 	}
 	e.Status, e.Reason = t.opts.Classify(cause)
 	e.Header = nil
-	e.Freshness = freshnessOf(e.Status, nil, e.RequestTime, e.ResponseTime, &t.opts.Lifetime, t.opts.Targets)
+	e.Freshness = t.freshness(lease, e)
+	if lease.isUnkept() {
+		return &Result{Entry: e, How: FilledUnkept, CutOff: true, At: now, lease: lease}, nil
+	}
 	if known := t.table.Lookup(lease); old != nil || known == nil || !known.OK() {
 		// Where only bytes were lost, what the image is stays known: it may have derivatives.
 		t.table.Commit(lease, e)
@@ -680,7 +787,7 @@ func (t *Transport) Supersede(ctx context.Context, r *Result) (Removed, error) {
 	n := r.lease.name
 	key := Key{n.Source, n.Image, Original, r.Entry.Digest}
 	var keep *Thing
-	if r.Entry.OK() && r.Keepable() {
+	if r.Entry.OK() && r.Keepable() && !(IsElsewhere(ctx) && Settles(t.store)) { // then it stays where all have it
 		if r.body != nil {
 			keep = &Thing{Header: originalHeader(r.Entry.Header), Body: r.body}
 		} else if th, err := t.store.Get(ctx, key); err == nil {
