@@ -1,0 +1,532 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/imagecdn/imagecdn"
+	"github.com/imagecdn/imagecdn/cache"
+	"github.com/imagecdn/imagecdn/purge"
+)
+
+// Subjects of the stream.
+const (
+	purgeSubject = ".inv.purge"
+	beatSubject  = ".inv.beat."  // and the node's name
+	leaveSubject = ".inv.leave." // and the node's name
+)
+
+func (c *Cluster) streamName() string { return c.o.Prefix + "_inv" }
+
+func (c *Cluster) consumerName() string { return "node-" + c.o.Name }
+
+// openStream makes the stream, or sees that it is one that will do.
+func (c *Cluster) openStream(ctx context.Context) error {
+	s, err := c.js.Stream(ctx, c.streamName())
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		s, err = c.js.CreateStream(ctx, jetstream.StreamConfig{
+			Name:        c.streamName(),
+			Description: "purges of imagecdn, and beats of its nodes",
+			Subjects:    []string{c.o.Prefix + ".inv.>"},
+			Storage:     jetstream.FileStorage,
+			Replicas:    c.o.Replicas,
+			MaxAge:      c.o.Retention,
+			MaxMsgs:     c.o.MaxPurges,
+			Discard:     jetstream.DiscardOld,
+			AllowMsgTTL: true,
+			DenyDelete:  true,
+		})
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+			s, err = c.js.Stream(ctx, c.streamName())
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("the stream %s: %w", c.streamName(), err)
+	}
+	has := s.CachedInfo().Config
+	switch {
+	case !has.AllowMsgTTL:
+		return fmt.Errorf("the stream %s does not allow for messages that expire: it takes a server of version 2.11 or later, and a stream that this program has made", c.streamName())
+	case has.MaxAge != c.o.Retention || has.MaxMsgs != c.o.MaxPurges || has.Replicas != c.o.Replicas:
+		c.o.Logger.Warn("cluster: the stream was made with other settings, which hold", "stream", c.streamName(),
+			"retention", has.MaxAge, "purges", has.MaxMsgs, "replicas", has.Replicas)
+		c.o.Retention, c.o.MaxPurges = has.MaxAge, has.MaxMsgs
+	}
+	return nil
+}
+
+// Join implements [imagecdn.Cluster].
+func (c *Cluster) Join(ctx context.Context, n *imagecdn.Node) error {
+	if c.joined.Swap(true) {
+		return errors.New("cluster: Join was called before: a Cluster is for one handler")
+	}
+	c.node = n
+	r := &reader{c: c, kept: n.Table().Position()}
+	if err := r.begin(ctx); err != nil {
+		return fmt.Errorf("cluster: %w", err)
+	}
+	if err := c.flushes.listen(); err != nil {
+		return fmt.Errorf("cluster: %w", err)
+	}
+	c.work.Go(func() { r.run() })
+	c.work.Go(c.beat)
+	return nil
+}
+
+// readAgain has the stream read anew from where it was applied.
+func (c *Cluster) readAgain() {
+	select {
+	case c.again <- struct{}{}:
+	default:
+	}
+}
+
+// A reader reads the stream, and carries out what it says. It is one goroutine.
+type reader struct {
+	c    *Cluster
+	kept cache.Position // what is on the disk of it
+
+	log    string    // which stream it is: when it was made
+	skip   uint64    // what is up to here is noted only: the table has it, or had nothing when it came
+	last   uint64    // the last message that was read
+	lastAt time.Time // when the server had it
+	read   time.Duration
+	failed []purge.Request // carried out in memory, and not on the disk
+	saved  time.Time
+}
+
+// begin decides what of this node's names may be trusted.
+func (r *reader) begin(ctx context.Context) error {
+	s, err := r.c.js.Stream(ctx, r.c.streamName())
+	if err != nil {
+		return err
+	}
+	info := s.CachedInfo()
+	r.log = info.Created.UTC().Format(time.RFC3339Nano)
+	why := ""
+	switch {
+	case r.kept == cache.Position{}:
+		why = "it was no part of the cluster"
+	case r.kept.Log != r.log:
+		why = "the cluster's stream is another"
+	case r.kept.Seq > info.State.LastSeq:
+		why = "the cluster's stream has lost its end"
+	default:
+		why = r.tooOld(ctx, s, info)
+	}
+	if why == "" {
+		r.skip = r.kept.Seq
+		return nil
+	}
+	r.c.o.Logger.Info("cluster: this node begins with nothing", "node", r.c.o.Name, "why", why)
+	return r.forget(ctx, info.State.LastSeq)
+}
+
+// tooOld says why the stream may not have all that this node has missed.
+func (r *reader) tooOld(ctx context.Context, s jetstream.Stream, info *jetstream.StreamInfo) string {
+	m, err := s.GetMsg(ctx, r.kept.Seq)
+	switch {
+	case err == nil && m.Time.UnixNano() != r.kept.Time:
+		return "the cluster's stream has another past"
+	case err == nil:
+		return ""
+	}
+	first, err := s.GetMsg(ctx, 0, jetstream.WithGetMsgSubject(r.c.o.Prefix+purgeSubject))
+	if err == nil && first.Sequence <= r.kept.Seq {
+		return "" // and so all that came after
+	}
+	now, err := r.c.serverTime(ctx)
+	switch {
+	case err != nil:
+		return "the cluster's clock could not be read: " + err.Error()
+	case info.State.Msgs >= uint64(info.Config.MaxMsgs) && info.Config.MaxMsgs > 0:
+		return "it was away for more purges than are kept"
+	case now.Sub(time.Unix(0, r.kept.Time)) > info.Config.MaxAge/2:
+		return "it was away for longer than purges are sure to be kept"
+	}
+	return ""
+}
+
+// serverTime is the time by the clock of who writes the stream.
+func (c *Cluster) serverTime(ctx context.Context) (time.Time, error) {
+	m := nats.NewMsg(c.o.Prefix + leaveSubject + c.o.Name)
+	m.Header.Set(jetstream.MsgTTLHeader, "1s")
+	m.Data = []byte(`{"instance":""}`) // of nobody
+	ack, err := c.js.PublishMsg(ctx, m)
+	if err != nil {
+		return time.Time{}, err
+	}
+	s, err := c.js.Stream(ctx, c.streamName())
+	if err != nil {
+		return time.Time{}, err
+	}
+	got, err := s.GetMsg(ctx, ack.Sequence)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return got.Time, nil
+}
+
+// forget empties this node's table, after which purges up to seq need not be carried out any more.
+func (r *reader) forget(ctx context.Context, seq uint64) error {
+	if err := r.c.node.Accept(ctx, purge.Request{Scope: purge.All, Mode: purge.Delete}); err != nil {
+		return err
+	}
+	r.skip, r.last, r.failed = seq, 0, nil
+	r.kept = cache.Position{}
+	r.c.applied.Store(0)
+	r.c.current.Store(0)
+	r.c.marks.reset()
+	return nil
+}
+
+// run reads until Close.
+func (r *reader) run() {
+	wait := 50 * time.Millisecond
+	for r.c.ctx.Err() == nil {
+		before := r.last
+		err := r.follow()
+		if r.c.ctx.Err() != nil {
+			return
+		}
+		if r.last > before {
+			wait = 50 * time.Millisecond
+		}
+		r.c.o.Logger.Warn("cluster: the stream of purges is read anew", "node", r.c.o.Name, "from", r.last+1, "error", err)
+		select {
+		case <-r.c.ctx.Done():
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, 2*time.Second)
+	}
+}
+
+var (
+	errGap       = errors.New("a message is missing, or came twice")
+	errReconnect = errors.New("the connection was lost")
+	errUsurped   = errors.New("another process has this node's name")
+)
+
+// follow makes the consumer anew and reads from where this node is, until something is wrong.
+func (r *reader) follow() error {
+	ctx, cancel := context.WithCancelCause(r.c.ctx)
+	defer cancel(nil)
+	if r.c.usurped.Load() {
+		<-ctx.Done()
+		return errUsurped
+	}
+	select {
+	case <-r.c.again: // what follows begins anew in any case
+	default:
+	}
+	opening, done := context.WithTimeout(ctx, 5*time.Second)
+	defer done()
+	s, err := r.c.js.Stream(opening, r.c.streamName())
+	if err != nil {
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			err = errors.Join(err, r.c.openStream(opening))
+		}
+		return err
+	}
+	if err := r.check(opening, s); err != nil {
+		return err
+	}
+	messages := make(chan jetstream.Msg, 1024)
+	consumer, err := r.consumer(opening)
+	if err != nil {
+		return err
+	}
+	reading, err := consumer.Consume(func(m jetstream.Msg) {
+		select {
+		case messages <- m:
+		case <-ctx.Done():
+		}
+	}, jetstream.PullMaxMessages(512), jetstream.PullHeartbeat(max(r.c.o.Bound/2, 500*time.Millisecond)), jetstream.PullExpiry(max(2*r.c.o.Bound, 2*time.Second)),
+		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { cancel(err) }))
+	if err != nil {
+		return err
+	}
+	defer reading.Stop()
+	next := uint64(1) // by the consumer's count
+	batch := make([]jetstream.Msg, 0, 512)
+	for {
+		batch = batch[:0]
+		select {
+		case m := <-messages:
+			batch = append(batch, m)
+		case <-r.c.again:
+			return errReconnect
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		for more := true; more && len(batch) < cap(batch); {
+			select {
+			case m := <-messages:
+				batch = append(batch, m)
+			default:
+				more = false
+			}
+		}
+		if err := r.carryOut(ctx, batch, &next); err != nil {
+			return err
+		}
+	}
+}
+
+// check sees that the stream is still the one that this node has followed.
+func (r *reader) check(ctx context.Context, s jetstream.Stream) error {
+	info := s.CachedInfo()
+	if log := info.Created.UTC().Format(time.RFC3339Nano); log != r.log {
+		r.c.o.Logger.Error("cluster: the stream of purges is another; this node begins with nothing", "node", r.c.o.Name)
+		r.log = log
+		return r.forget(ctx, info.State.LastSeq)
+	}
+	if r.last == 0 {
+		r.c.full.Store(info.Config.MaxMsgs > 0 && info.State.Msgs+uint64(info.Config.MaxMsgs/10) >= uint64(info.Config.MaxMsgs))
+		return nil
+	}
+	lost := r.last > info.State.LastSeq
+	if m, err := s.GetMsg(ctx, r.last); err == nil {
+		lost = !m.Time.Equal(r.lastAt)
+	} else if r.c.now()-r.read < time.Second { // nothing expires so soon
+		lost = true
+	}
+	if lost {
+		r.c.o.Logger.Error("cluster: the stream of purges has lost its end; this node begins with nothing", "node", r.c.o.Name, "at", r.last, "end", info.State.LastSeq)
+		return r.forget(ctx, info.State.LastSeq)
+	}
+	return nil
+}
+
+// consumer makes this node's consumer, from behind what was read.
+func (r *reader) consumer(ctx context.Context) (jetstream.Consumer, error) {
+	err := r.c.js.DeleteConsumer(ctx, r.c.streamName(), r.c.consumerName())
+	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return nil, err
+	}
+	return r.c.js.CreateConsumer(ctx, r.c.streamName(), jetstream.ConsumerConfig{
+		Durable:           r.c.consumerName(),
+		Description:       "instance " + r.c.instance,
+		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
+		OptStartSeq:       r.last + 1,
+		AckPolicy:         jetstream.AckAllPolicy,
+		AckWait:           time.Minute,
+		MaxAckPending:     10_000,
+		InactiveThreshold: r.c.o.Retention,
+	})
+}
+
+// An event is what a beat or a farewell says.
+type event struct {
+	Instance string    `json:"instance"`
+	Number   uint64    `json:"number,omitempty"`
+	First    uint64    `json:"first,omitempty"` // where its first one is
+	Since    time.Time `json:"since,omitzero"`
+	Applied  uint64    `json:"applied,omitempty"`
+	Ready    bool      `json:"ready,omitempty"`
+	Version  string    `json:"version,omitempty"`
+}
+
+// carryOut does what a batch says. next is the number that the consumer is to have given its first message.
+func (r *reader) carryOut(ctx context.Context, batch []jetstream.Msg, next *uint64) error {
+	var requests []purge.Request
+	var beats []uint64
+	var gap error
+	var at time.Time
+	last := r.last
+	for _, m := range batch {
+		meta, err := m.Metadata()
+		if err != nil {
+			return err
+		}
+		seq := meta.Sequence.Stream
+		if meta.Sequence.Consumer != *next || meta.NumDelivered != 1 || seq <= last {
+			gap = errGap
+			break
+		}
+		*next++
+		last, at = seq, meta.Timestamp
+		switch subject := strings.TrimPrefix(m.Subject(), r.c.o.Prefix); {
+		case subject == purgeSubject:
+			req, err := decodeRequest(m.Data())
+			if err != nil {
+				// Nobody can say what it was to purge. Nothing is left to be trusted.
+				r.c.o.Logger.Error("cluster: a purge cannot be read, and everything is purged", "position", seq, "error", err)
+				req = purge.Request{Scope: purge.All, Mode: purge.Delete}
+			}
+			r.c.marks.note(seq, req)
+			if seq > r.skip {
+				requests = append(requests, req)
+			}
+		case strings.HasPrefix(subject, beatSubject):
+			var e event
+			if json.Unmarshal(m.Data(), &e) != nil {
+				continue
+			}
+			name := strings.TrimPrefix(subject, beatSubject)
+			if e.Instance == r.c.instance {
+				beats = append(beats, e.Number)
+				if t, ok := r.c.sentAt(e.Number); ok {
+					r.c.offset.Store(int64(meta.Timestamp.Sub(r.c.base.Add(t).Round(0))))
+				}
+			}
+			if r.c.members.saw(name, e, seq) {
+				return r.c.usurp(name)
+			}
+		case strings.HasPrefix(subject, leaveSubject):
+			var e event
+			if json.Unmarshal(m.Data(), &e) == nil {
+				r.c.members.left(strings.TrimPrefix(subject, leaveSubject), e.Instance)
+			}
+		}
+	}
+	if last == r.last {
+		return gap
+	}
+	r.accept(ctx, requests)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	r.last, r.lastAt, r.read = last, at, r.c.now()
+	r.c.applied.Store(last)
+	r.c.tell(last)
+	for _, n := range beats {
+		if t, ok := r.c.readBack(n); ok {
+			r.c.isCurrentFrom(t)
+			r.c.members.observe(t)
+		}
+	}
+	if len(requests) > 0 || time.Since(r.saved) > time.Minute {
+		r.save()
+	}
+	if gap == nil && len(r.failed) == 0 {
+		_ = batch[len(batch)-1].Ack() // it is for those who look at the consumer: where this node goes on is on its own disk
+	}
+	return gap
+}
+
+// accept carries requests out on this node. They may come in any order among each other: each only takes away.
+func (r *reader) accept(ctx context.Context, requests []purge.Request) {
+	todo := append(r.failed, requests...)
+	r.failed = nil
+	if len(todo) == 0 {
+		return
+	}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	turns := make(chan struct{}, 16)
+	for _, req := range todo {
+		turns <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-turns }()
+			if err := r.c.node.Accept(ctx, req); err != nil && ctx.Err() == nil {
+				r.c.o.Logger.Error("cluster: a purge is in force, and could not be kept; it is tried again", "error", err)
+				mu.Lock()
+				r.failed = append(r.failed, req)
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// save keeps how far this node is, unless something of that is not on its disk.
+func (r *reader) save() {
+	if len(r.failed) > 0 || r.last < r.skip {
+		return
+	}
+	p := cache.Position{Log: r.log, Seq: r.last, Time: r.lastAt.UnixNano()}
+	if err := r.c.node.Table().SavePosition(p); err != nil {
+		r.c.o.Logger.Warn("cluster: how far this node is could not be kept; after a restart it goes on from before", "error", err)
+		return
+	}
+	r.kept, r.saved = p, time.Now()
+}
+
+// usurp has this node serve nothing any more of what it knows.
+func (c *Cluster) usurp(name string) error {
+	c.usurped.Store(true)
+	c.current.Store(0)
+	c.o.Logger.Error("cluster: another process has the name of this node, which serves nothing from its cache from now on; give each node a name of its own", "node", name)
+	return errUsurped
+}
+
+// maxMessage is the most bytes that a purge may have in the stream: what servers take by default, and room for headers.
+const maxMessage = 1<<20 - 4096
+
+// publish puts a purge into the stream, and returns where it is.
+func (c *Cluster) publish(ctx context.Context, r purge.Request) (uint64, error) {
+	data, err := encodeRequest(r)
+	if err != nil {
+		return 0, fmt.Errorf("cluster: %w", err)
+	}
+	if len(data) > min(maxMessage, int(c.nc.MaxPayload())-4096) {
+		return 0, &purge.RequestError{Field: "paths", Reason: "take more bytes than a message of the cluster may have; make it several purges"}
+	}
+	ack, err := c.js.Publish(ctx, c.o.Prefix+purgeSubject, data, jetstream.WithExpectStream(c.streamName()), jetstream.WithRetryAttempts(3))
+	switch {
+	case err == nil:
+		return ack.Sequence, nil
+	case context.Cause(ctx) == errCutOff, errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrNoStreamResponse),
+		errors.Is(err, nats.ErrTimeout), errors.Is(err, nats.ErrConnectionReconnecting), errors.Is(err, nats.ErrDisconnected):
+		c.o.Logger.Warn("cluster: a purge was not accepted", "error", err)
+		return 0, errCutOff
+	}
+	return 0, fmt.Errorf("cluster: the purge was not accepted: %w", err)
+}
+
+// A purge in the stream is JSON, compressed where that is long.
+const compressFrom = 1024
+
+func encodeRequest(r purge.Request) ([]byte, error) {
+	data, err := json.Marshal(r)
+	if err != nil || len(data) < compressFrom {
+		return data, err
+	}
+	var b bytes.Buffer
+	w, err := zstd.NewWriter(&b, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(data); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), w.Close()
+}
+
+// maxRequest bounds what a message unfolds to.
+const maxRequest = 64 << 20
+
+func decodeRequest(data []byte) (r purge.Request, err error) {
+	if len(data) > 0 && data[0] != '{' {
+		z, err := zstd.NewReader(bytes.NewReader(data), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxRequest))
+		if err != nil {
+			return r, err
+		}
+		defer z.Close()
+		if data, err = io.ReadAll(io.LimitReader(z, maxRequest)); err != nil {
+			return r, err
+		}
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields() // a field that is not known may be about what to purge
+	if err := d.Decode(&r); err != nil {
+		return r, err
+	}
+	switch r.Scope {
+	case purge.Original, purge.Prefix, purge.Tag, purge.All:
+		return r, nil
+	}
+	return r, fmt.Errorf("the scope is %q", r.Scope)
+}
