@@ -38,7 +38,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/imagecdn/imagecdn"
 	"github.com/imagecdn/imagecdn/cache"
 	"github.com/imagecdn/imagecdn/purge"
 )
@@ -160,7 +159,7 @@ type Cluster struct {
 	full    atomic.Bool   // the stream had so many purges, when it was read from its beginning, that some may have been dropped
 	again   chan struct{} // has an element when the stream is to be read anew
 
-	node *imagecdn.Node // since Join
+	node node // since Join
 
 	marks   *marks
 	members *members

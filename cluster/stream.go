@@ -66,13 +66,30 @@ func (c *Cluster) openStream(ctx context.Context) error {
 	return nil
 }
 
+// A node is what an [imagecdn.Node] does here.
+type node interface {
+	Accept(ctx context.Context, r purge.Request) error
+	Flush(ctx context.Context, f purge.NodeFlush) (purge.PathResult, error)
+	Position() cache.Position
+	SavePosition(p cache.Position) error
+}
+
+type handlerNode struct {
+	*imagecdn.Node
+	*cache.Table
+}
+
 // Join implements [imagecdn.Cluster].
 func (c *Cluster) Join(ctx context.Context, n *imagecdn.Node) error {
+	return c.join(ctx, handlerNode{n, n.Table()})
+}
+
+func (c *Cluster) join(ctx context.Context, n node) error {
 	if c.joined.Swap(true) {
 		return errors.New("cluster: Join was called before: a Cluster is for one handler")
 	}
 	c.node = n
-	r := &reader{c: c, kept: n.Table().Position()}
+	r := &reader{c: c, kept: n.Position()}
 	if err := r.begin(ctx); err != nil {
 		return fmt.Errorf("cluster: %w", err)
 	}
@@ -394,6 +411,7 @@ func (r *reader) carryOut(ctx context.Context, batch []jetstream.Msg, next *uint
 	if last == r.last {
 		return gap
 	}
+	tried := len(r.failed) + len(requests)
 	r.accept(ctx, requests)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -407,7 +425,7 @@ func (r *reader) carryOut(ctx context.Context, batch []jetstream.Msg, next *uint
 			r.c.members.observe(t)
 		}
 	}
-	if len(requests) > 0 || time.Since(r.saved) > time.Minute {
+	if tried > 0 || time.Since(r.saved) > time.Minute {
 		r.save()
 	}
 	if gap == nil && len(r.failed) == 0 {
@@ -447,7 +465,7 @@ func (r *reader) save() {
 		return
 	}
 	p := cache.Position{Log: r.log, Seq: r.last, Time: r.lastAt.UnixNano()}
-	if err := r.c.node.Table().SavePosition(p); err != nil {
+	if err := r.c.node.SavePosition(p); err != nil {
 		r.c.o.Logger.Warn("cluster: how far this node is could not be kept; after a restart it goes on from before", "error", err)
 		return
 	}
@@ -499,10 +517,11 @@ func encodeRequest(r purge.Request) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := w.Write(data); err != nil {
+	_, err = w.Write(data)
+	if err := errors.Join(err, w.Close()); err != nil {
 		return nil, err
 	}
-	return b.Bytes(), w.Close()
+	return b.Bytes(), nil
 }
 
 // maxRequest bounds what a message unfolds to.
