@@ -81,6 +81,7 @@ func (t *target) accept(r purge.Request) error {
 	default: // of a newer node of the cluster
 		return fmt.Errorf("there is no scope %q here", r.Scope)
 	}
+	var errs []error // what cannot be made durable of one keeps none of the others
 	for _, path := range r.Paths {
 		source, image := cutPath(path)
 		_, known := t.h.table.Open(cache.Name{Source: source, Image: image})
@@ -92,11 +93,9 @@ func (t *target) accept(r purge.Request) error {
 			// versions goes with Options.DecodedAge.
 			defer t.h.decoded.Remove(string(known.Digest[:]))
 		}
-		if err := t.h.table.Purge(source, image, mode); err != nil {
-			return err
-		}
+		errs = append(errs, t.h.table.Purge(source, image, mode))
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // Resume implements [purge.Resumer]. A revalidation compares with what an image was, which the restart has forgotten; the
