@@ -7,30 +7,70 @@ import (
 	"github.com/imagecdn/imagecdn/cache"
 )
 
-// openBuckets makes the buckets, or opens them.
-func (c *Cluster) openBuckets(ctx context.Context) (err error) { return nil }
+// share opens what nodes share beside purges. Until then nothing is.
+func (c *Cluster) share(ctx context.Context, n node) error {
+	if c.o.OwnNames {
+		return nil
+	}
+	var learn func(n cache.Name, e *cache.Entry, valid func() bool) bool
+	if t, ok := n.(learner); ok {
+		learn = t.Learn
+	} else {
+		learn = func(cache.Name, *cache.Entry, func() bool) bool { return false }
+	}
+	names, err := newNames(ctx, c.js, namesOptions{
+		Prefix: c.o.Prefix, Replicas: c.o.Replicas, MaxAge: c.o.Retention, Logger: c.o.Logger,
+		Log:    func() string { log, _ := c.log.Load().(string); return log },
+		Purged: c.purged, ToCluster: c.toCluster, FromCluster: c.fromCluster, Learn: learn,
+	})
+	if err != nil {
+		return err
+	}
+	c.names.Store(names)
+	return nil
+}
 
-func (c *Cluster) closeBuckets() {}
+// A learner is a node with a table.
+type learner interface {
+	Learn(n cache.Name, e *cache.Entry, valid func() bool) bool
+}
+
+func (c *Cluster) closeBuckets() {
+	if n := c.names.Load(); n != nil {
+		n.Close()
+	}
+}
 
 // Lookup implements [cache.Shared].
-func (c *Cluster) Lookup(ctx context.Context, n cache.Name) *cache.Entry { return nil }
+func (c *Cluster) Lookup(ctx context.Context, n cache.Name) *cache.Entry {
+	if names := c.names.Load(); names != nil {
+		return names.Lookup(ctx, n)
+	}
+	return nil
+}
 
 // Commit implements [cache.Shared].
-func (c *Cluster) Commit(n cache.Name, e *cache.Entry, position uint64) {}
+func (c *Cluster) Commit(n cache.Name, e *cache.Entry, position uint64) {
+	if names := c.names.Load(); names != nil {
+		names.Commit(n, e, position)
+	}
+}
+
+// forgetNames has images forgotten that were purged up to a position. It is for the room that they take.
+func (c *Cluster) forgetNames(paths []string, position uint64) {
+	names := c.names.Load()
+	if names == nil {
+		return
+	}
+	for _, p := range paths {
+		source, image, _ := strings.Cut(strings.TrimPrefix(p, "/"), "/")
+		names.Forget(source, "/"+image, position)
+	}
+}
 
 // Turn implements [imagecdn.Cluster].
 func (c *Cluster) Turn(ctx context.Context, k cache.Key) (end func(), mine bool) {
 	return func() {}, true
-}
-
-type names struct{}
-
-// forgetAll has images forgotten that a purge up to a position was about.
-func (n *names) forgetAll(paths []string, position uint64) {
-	for _, p := range paths {
-		source, image, _ := strings.Cut(p[1:], "/")
-		_, _ = source, image
-	}
 }
 
 type (

@@ -156,6 +156,8 @@ type Cluster struct {
 	beaten  atomic.Uint64 // the last beat that was sent
 	usurped atomic.Bool   // a younger process has this node's name
 	joined  atomic.Bool
+	log     atomic.Value  // a string: which stream it is, by when it was made
+	skip    atomic.Uint64 // up to where purges are noted alone; before applied is there, nothing of others is to be trusted
 	full    atomic.Bool   // the stream had so many purges, when it was read from its beginning, that some may have been dropped
 	again   chan struct{} // has an element when the stream is to be read anew
 
@@ -165,7 +167,7 @@ type Cluster struct {
 	members *members
 	waiting waiting // for applied
 	flushes *flushes
-	names   *names
+	names   atomic.Pointer[names]
 	jobs    *jobs
 	turns   *turns
 
@@ -228,10 +230,6 @@ func newCluster(ctx context.Context, nc *nats.Conn, o Options, again chan struct
 	c.flushes = newFlushes(c)
 	nc.SetReconnectHandler(func(*nats.Conn) { c.readAgain() })
 	if err := c.openStream(ctx); err != nil {
-		c.cancel()
-		return nil, fmt.Errorf("cluster: %w", err)
-	}
-	if err := c.openBuckets(ctx); err != nil {
 		c.cancel()
 		return nil, fmt.Errorf("cluster: %w", err)
 	}

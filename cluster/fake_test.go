@@ -130,18 +130,6 @@ func start(t *testing.T, url, name string, n *fakeNode, o Options, more ...nats.
 	return c
 }
 
-// eventually waits until something holds.
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for !holds() {
-		if time.Now().After(deadline) {
-			t.Fatalf("after half a minute it does not hold that %s", what)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-}
-
 func ready(t *testing.T, cs ...*Cluster) {
 	t.Helper()
 	for _, c := range cs {

@@ -197,8 +197,8 @@ func (c *Cluster) Flush(ctx context.Context, flush purge.NodeFlush, report func(
 		report(purge.NodeResult{Name: c.o.Name, State: purge.Error, Outcome: purge.Failing, Reason: err.Error()})
 		return
 	}
-	if c.names != nil && flush.Mode == purge.Delete && flush.Scope == purge.Original {
-		c.names.forgetAll(flush.Paths, q.Position)
+	if flush.Mode == purge.Delete && flush.Scope == purge.Original {
+		c.forgetNames(flush.Paths, q.Position)
 	}
 	nodes, changed := c.members.others()
 	if len(nodes) == 0 {

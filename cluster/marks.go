@@ -129,7 +129,7 @@ func (m *marks) reachBackTo(at uint64) bool {
 
 // purged reports whether a purge behind at covers what the cluster has of a name since it was written there, or may.
 func (c *Cluster) purged(n cache.Name, e *cache.Entry, at uint64, written time.Time) bool {
-	if c.marks.covers(n, e, at) {
+	if c.applied.Load() < c.skip.Load() || c.marks.covers(n, e, at) {
 		return true
 	}
 	if c.marks.reachBackTo(at) {

@@ -65,6 +65,9 @@ type namesOptions struct {
 	Timeout  time.Duration // of a lookup; zero means 250 ms
 	Queue    int           // names that wait to be written; zero means 10,000
 
+	// Log says which log of purges positions are in. What was written in another is not known. Nil means that there is but one.
+	Log func() string
+
 	// Purged reports whether a purge behind the position at covers e, or may, for all that is known. written is when e was written, by the
 	// cluster's clock.
 	Purged func(n cache.Name, e *cache.Entry, at uint64, written time.Time) bool
@@ -564,7 +567,8 @@ type nameValue struct {
 	Source    string              `json:"source"`
 	Image     string              `json:"image"`
 	Version   string              `json:"version,omitempty"`
-	At        uint64              `json:"at"`     // the filler's position when it asked
+	Log       string              `json:"log"`    // of purges
+	At        uint64              `json:"at"`     // the filler's position in it when it asked
 	Writer    string              `json:"writer"` // a word of its own for each opening of the names
 	Status    int                 `json:"status"`
 	Header    map[string][]string `json:"header,omitempty"`
@@ -580,6 +584,13 @@ type nameValue struct {
 	Variant   string              `json:"variant,omitempty"`
 }
 
+func (n *names) log() string {
+	if n.o.Log == nil {
+		return ""
+	}
+	return n.o.Log()
+}
+
 func (v *nameValue) name() cache.Name {
 	return cache.Name{Source: v.Source, Image: v.Image, Version: v.Version}
 }
@@ -589,6 +600,7 @@ const nameFormat = '1'
 var (
 	errNewerFormat = errors.New("of a format that this program does not know")
 	errBadName     = errors.New("no entry of a name")
+	errOtherLog    = errors.New("of before the log of purges was lost")
 )
 
 // longest bounds durations, so that sums of them do not overflow.
@@ -599,7 +611,7 @@ func (n *names) encode(name cache.Name, p pendingName) ([]byte, error) {
 	e := p.e
 	f := e.Freshness
 	v := nameValue{
-		Source: name.Source, Image: name.Image, Version: name.Version, At: p.at, Writer: n.writer,
+		Source: name.Source, Image: name.Image, Version: name.Version, Log: n.log(), At: p.at, Writer: n.writer,
 		Status: e.Status, Header: e.Header, Digest: e.Digest, Size: e.Size, Reason: e.Reason,
 		Requested: n.o.ToCluster(e.RequestTime).UnixNano(), Responded: n.o.ToCluster(e.ResponseTime).UnixNano(),
 		Age: f.InitialAge, Lifetime: f.Lifetime, While: f.StaleWhileRevalidate, IfError: f.StaleIfError, Variant: e.Variant,
@@ -624,6 +636,9 @@ func (v *nameValue) append(b []byte) ([]byte, error) {
 // parse reads what the bucket has. The entry is the caller's.
 func (n *names) parse(there jetstream.KeyValueEntry) (*nameValue, *cache.Entry, error) {
 	v, err := parseName(there.Value())
+	if err == nil && v.Log != n.log() {
+		err = errOtherLog
+	}
 	if err != nil {
 		return nil, nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"sync"
 	"time"
@@ -89,6 +90,9 @@ func (c *Cluster) join(ctx context.Context, n node) error {
 		return errors.New("cluster: Join was called before: a Cluster is for one handler")
 	}
 	c.node = n
+	if err := c.share(ctx, n); err != nil {
+		return fmt.Errorf("cluster: %w", err)
+	}
 	r := &reader{c: c, kept: n.Position()}
 	if err := r.begin(ctx); err != nil {
 		return fmt.Errorf("cluster: %w", err)
@@ -142,8 +146,10 @@ func (r *reader) begin(ctx context.Context) error {
 	default:
 		why = r.tooOld(ctx, s, info)
 	}
+	r.c.log.Store(r.log)
 	if why == "" {
 		r.skip = r.kept.Seq
+		r.c.skip.Store(r.skip)
 		return nil
 	}
 	r.c.o.Logger.Info("cluster: this node begins with nothing", "node", r.c.o.Name, "why", why)
@@ -197,14 +203,17 @@ func (c *Cluster) serverTime(ctx context.Context) (time.Time, error) {
 
 // forget empties this node's table, after which purges up to seq need not be carried out any more.
 func (r *reader) forget(ctx context.Context, seq uint64) error {
+	r.c.skip.Store(math.MaxUint64) // what leases of after it would learn is not to be trusted yet
+	r.c.current.Store(0)
 	if err := r.c.node.Accept(ctx, purge.Request{Scope: purge.All, Mode: purge.Delete}); err != nil {
 		return err
 	}
 	r.skip, r.last, r.failed = seq, 0, nil
 	r.kept = cache.Position{}
+	r.c.log.Store(r.log)
 	r.c.applied.Store(0)
-	r.c.current.Store(0)
 	r.c.marks.reset()
+	r.c.skip.Store(seq)
 	return nil
 }
 
