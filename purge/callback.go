@@ -13,10 +13,20 @@ import (
 
 // announce has j's callback told of the state just reached. s.mu is held.
 func (s *Service) announce(j *Job, now time.Time) {
-	if j.onStatus == nil && s.o.OnStatus == nil {
+	s.notify(j, notice{j.event(now), true})
+}
+
+// A notice is an event to be told to callbacks: to that of all jobs only if the job is this node's own.
+type notice struct {
+	Event
+	own bool
+}
+
+func (s *Service) notify(j *Job, n notice) {
+	if j.onStatus == nil && (s.o.OnStatus == nil || !n.own) {
 		return
 	}
-	j.events = append(j.events, j.event(now))
+	j.events = append(j.events, n)
 	switch {
 	case j.telling:
 	case s.tellers < s.o.MaxCallbacks:
@@ -49,16 +59,16 @@ func (s *Service) tell(j *Job) {
 			continue
 		}
 		e := j.events[0]
-		j.events[0] = Event{}
+		j.events[0] = notice{}
 		j.events = j.events[1:]
 		s.unlock()
 		e.Record = e.Record.clone()
 		if j.onStatus != nil {
-			s.callback(j.onStatus, e)
+			s.callback(j.onStatus, e.Event)
 			e.Record = e.Record.clone()
 		}
-		if s.o.OnStatus != nil {
-			s.callback(s.o.OnStatus, e)
+		if s.o.OnStatus != nil && e.own {
+			s.callback(s.o.OnStatus, e.Event)
 		}
 		s.mu.Lock()
 	}

@@ -106,6 +106,8 @@ func (s *Service) partsOf(j *Job, flushed []string, resumed State) map[string][]
 // tellCDNs takes j from FlushingCDN to its end, on a goroutine of its own, so that a CDN that is slow or down keeps no
 // worker from what is to be done here.
 func (s *Service) tellCDNs(j *Job, parts map[string][]string) {
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
 	defer func() { // also if the CDNs end the goroutine
 		s.mu.Lock()
 		defer s.unlock()
@@ -120,12 +122,15 @@ func (s *Service) tellCDNs(j *Job, parts map[string][]string) {
 		}
 		s.flushing--
 	}()
+	s.mu.Lock()
 	f := Flush{ID: j.rec.ID, Attempt: j.rec.Attempt, Tenant: j.rec.Tenant, Scope: j.rec.Scope, Mode: j.rec.Mode, Parts: parts}
+	j.cancel = cancel
+	s.mu.Unlock()
 	if p, ok := s.target.(Prober); ok {
 		f.Probe = p.Probe
 	}
 	err := s.guard("CDNs.Flush", func() error {
-		s.o.CDNs.Flush(s.ctx, f, func(r CDNResult) { s.reportCDN(j, r) })
+		s.o.CDNs.Flush(ctx, f, func(r CDNResult) { s.reportCDN(j, r) })
 		return nil
 	})
 	if s.ctx.Err() != nil {
@@ -137,7 +142,12 @@ func (s *Service) tellCDNs(j *Job, parts map[string][]string) {
 		why = err.Error()
 	}
 	s.mu.Lock()
-	results := slices.Clone(j.rec.CDNs)
+	var results []CDNResult
+	for _, k := range j.all() {
+		if !k.over() {
+			results = slices.Clone(k.rec.CDNs) // the same in each
+		}
+	}
 	s.mu.Unlock()
 	for _, c := range results {
 		if c.State == FlushingCDN {
@@ -157,9 +167,9 @@ func (s *Service) reportCDN(j *Job, r CDNResult) {
 		r.Failed[i].Reason = reason(r.Failed[i].Reason)
 	}
 	s.mu.Lock()
-	var ended []kept
+	var ended []save
 	for _, k := range j.all() {
-		if k.rec.State.Final() || k.suspended {
+		if k.over() {
 			continue
 		}
 		k.edit()
@@ -167,14 +177,14 @@ func (s *Service) reportCDN(j *Job, r CDNResult) {
 			if c.Name == r.Name && c.State == FlushingCDN {
 				k.rec.CDNs[i] = r
 				if r.State.Final() && s.o.Log != nil {
-					ended = append(ended, k.kept(k.rec.State, timestamp()))
+					ended = append(ended, save{k, k.kept(k.rec.State, timestamp())})
 				}
 			}
 		}
 	}
 	s.mu.Unlock()
-	for _, k := range ended {
-		s.saveOrWarn(k)
+	for _, e := range ended {
+		s.saveOrWarn(e.j, e.k)
 	}
 }
 

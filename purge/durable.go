@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"iter"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -133,7 +134,7 @@ func (k kept) entry() (LogEntry, error) {
 		return LogEntry{}, err
 	}
 	data := fmt.Appendf(nil, "%s %d %08x\n", keptWord, keptVersion, crc32.Checksum(body, castagnoli))
-	return LogEntry{ID: k.Record.ID, Data: append(data, body...)}, nil
+	return LogEntry{ID: k.Record.ID, Data: append(data, body...), Final: k.Accepted && k.Record.State.Final()}, nil
 }
 
 var errDamaged = errors.New("is damaged")
@@ -206,12 +207,70 @@ func (s *Service) write(put []LogEntry, drop []string) (err error) {
 			err = fmt.Errorf("the log %s: %w", s.o.Log, err)
 		}
 	}()
-	return s.guard("Log.Write", func() error { return s.o.Log.Write(put, drop) })
+	return s.guard("Log.Write", func() error {
+		if s.shared == nil || len(put) == 0 || len(drop) == 0 {
+			return s.o.Log.Write(put, drop)
+		}
+		if err := s.o.Log.Write(put, nil); err != nil { // it is to say whose put is
+			return err
+		}
+		if err := s.o.Log.Write(nil, drop); err != nil {
+			s.o.Logger.Warn("purge: old jobs could not be dropped from the log", "jobs", len(drop), "error", err)
+			s.mu.Lock()
+			s.dropped = append(s.dropped, drop...) // with the next write
+			s.mu.Unlock()
+		}
+		return nil
+	})
 }
 
-// saveOrWarn is save where the job goes on in any case: what the log lacks is done again after a restart.
-func (s *Service) saveOrWarn(k kept) {
-	if err := s.save(k); err != nil && err != ErrClosed {
+// A save is a job with what is to be saved of it.
+type save struct {
+	j *Job
+	k kept
+}
+
+// saveJob is save for a job that is known, which is another's where the log says so.
+func (s *Service) saveJob(j *Job, k kept) error {
+	err := s.save(k)
+	s.mu.Lock()
+	defer s.unlock()
+	switch {
+	case err == nil:
+		j.saved = max(j.saved, k.Seq)
+	case errors.Is(err, ErrNotOwner):
+		s.lose(j)
+	}
+	return err
+}
+
+// saveOrWarn is saveJob where the job goes on in any case: what the log lacks is done again after a restart.
+func (s *Service) saveOrWarn(j *Job, k kept) {
+	if err := s.saveJob(j, k); err != nil && err != ErrClosed && !errors.Is(err, ErrNotOwner) {
 		s.o.Logger.Error("purge: a job could not be saved, and is done again after a restart", "job", k.Record.ID, "error", err)
+	}
+}
+
+// saveEnd is saveOrWarn for the end of a job. In a log that nodes share that has to be: else another could bring the job to another
+// end. It reports whether the job may end.
+func (s *Service) saveEnd(j *Job, k kept) bool {
+	if s.shared == nil {
+		s.saveOrWarn(j, k)
+		return true
+	}
+	wait := s.o.Backoff
+	for {
+		err := s.saveJob(j, k)
+		switch {
+		case err == nil:
+			return true
+		case err == ErrClosed, errors.Is(err, ErrNotOwner):
+			return false
+		}
+		s.o.Logger.Error("purge: the end of a job could not be saved, and has to be", "job", k.Record.ID, "error", err)
+		if s.sleep(wait/2 + rand.N(wait/2+1)); s.ctx.Err() != nil {
+			return false
+		}
+		wait = min(2*wait, maxBackoff)
 	}
 }

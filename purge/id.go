@@ -45,6 +45,40 @@ func (g *idSource) saw(id string) {
 	}
 }
 
+// maxAhead is how far ahead of the clock IDs of other nodes may be: so far clocks are apart that nobody sets. Beyond it somebody's clock was
+// wrong by more, and to follow that would give all nodes IDs of that time until it comes.
+const maxAhead = time.Hour
+
+// sawOther is saw for an ID that another node may have made, and reports whether it is not too far ahead of the clock.
+func (g *idSource) sawOther(id string, now time.Time) bool {
+	b, err := hex.DecodeString(id[:8] + id[9:13])
+	if err != nil || binary.BigEndian.Uint64(append([]byte{0, 0}, b...)) > uint64(now.Add(maxAhead).UnixMilli()) {
+		return false
+	}
+	g.saw(id)
+	return true
+}
+
+// nextID returns what is greater than id and no more than any greater ID. id has the form of one.
+func nextID(id string) string {
+	b := []byte(id)
+	for i := len(b) - 1; i >= 0; i-- {
+		switch b[i] {
+		case '-':
+			continue
+		case 'f':
+			b[i] = '0'
+			continue
+		case '9':
+			b[i] = 'a'
+		default:
+			b[i]++
+		}
+		return string(b)
+	}
+	return "" // there is none greater: Entries begins with id
+}
+
 // isID reports whether s has the form of an ID.
 func isID(s string) bool {
 	if len(s) != 36 {

@@ -25,6 +25,13 @@ type Job struct {
 	suspended bool // Close left it unfinished, in the log
 	retrying  bool // Retry is saving its next attempt
 
+	// With a SharedLog.
+	followed bool   // another node's: shown here and not worked on
+	owner    string // of a followed job, where that is known
+	lost     bool   // it was this node's, and what its new owner made of it has not been seen yet
+	saved    int    // the seq that the log has, from here
+	shift    int    // of seq here against that in the log, once it was lost
+
 	attempt *attempt
 	expiry  *time.Timer // while it waits
 
@@ -33,7 +40,9 @@ type Job struct {
 	lead    *Job              // while it waits: the job whose work it shares
 	group   []*Job            // at work: they share its work
 
-	events  []Event       // not yet told
+	cancel context.CancelFunc // while nodes are asked and CDNs are told: ends that
+
+	events  []notice      // not yet told
 	telling bool          // a teller has it, or it is in line for one
 	inLine  *list.Element // its place, while it is in line
 }
@@ -105,6 +114,14 @@ func (j *Job) restart() {
 			p.State, p.Outcome, p.Reason = Received, "", ""
 		}
 	}
+	for i := range j.rec.Nodes {
+		if n := &j.rec.Nodes[i]; n.State != Done {
+			n.State, n.Outcome, n.Reason = Received, "", ""
+		}
+	}
+	if j.s.o.Nodes == nil {
+		j.rec.Nodes = nil
+	}
 	j.rec.CDNs = j.s.cdnResults(j.rec.CDNs, j.rec.flushedPaths())
 	for i := range j.rec.CDNs {
 		if c := &j.rec.CDNs[i]; c.failed() {
@@ -120,10 +137,12 @@ func (j *Job) snapshot() Record {
 	return j.rec
 }
 
-// edit returns the results of paths for writing; those of CDNs may then be written as well, but for what is in their slices. s.mu is held.
+// edit returns the results of paths for writing; those of nodes and CDNs may then be written as well, but for what is in their slices. s.mu
+// is held.
 func (j *Job) edit() []PathResult {
 	if j.shared {
 		j.rec.Paths = slices.Clone(j.rec.Paths)
+		j.rec.Nodes = slices.Clone(j.rec.Nodes)
 		j.rec.CDNs = slices.Clone(j.rec.CDNs)
 		j.shared = false
 	}
@@ -133,8 +152,12 @@ func (j *Job) edit() []PathResult {
 // unfinished reports whether there is something still to be done. s.mu is held.
 func (j *Job) unfinished() bool {
 	return slices.ContainsFunc(j.rec.Paths, func(p PathResult) bool { return !p.State.Final() }) ||
+		j.rec.nodesLeft() ||
 		slices.ContainsFunc(j.rec.CDNs, func(c CDNResult) bool { return c.State == FlushingCDN })
 }
+
+// over reports whether there is nothing to be done for j: it is at its end, left to the next start, or another node's. s.mu is held.
+func (j *Job) over() bool { return j.rec.State.Final() || j.suspended || j.followed }
 
 // ID returns the job's ID, a UUID.
 func (j *Job) ID() string { return j.rec.ID } // never written to
@@ -154,6 +177,9 @@ func (j *Job) Record() Record {
 //
 // Where a service with a Log closes before, the error is ErrClosed, and the
 // job goes on when the log is next opened. Wait does not wait for callbacks.
+//
+// The end of a job of another node is waited for as that of one's own, until its record is dropped
+// to make room: then the error is ErrNotFound.
 func (j *Job) Wait(ctx context.Context) (Record, error) {
 	j.s.mu.Lock()
 	a := j.attempt
@@ -208,7 +234,7 @@ func (s *Service) run(j *Job) {
 	unsaved := 0 // paths at their end since j was last saved
 
 	wait := s.o.Backoff
-	for try := 1; len(todo) > 0 && s.ctx.Err() == nil; try++ {
+	for try := 1; len(todo) > 0 && s.ctx.Err() == nil && !s.isFollowed(j); try++ {
 		if try > 1 {
 			s.sleep(wait/2 + rand.N(wait/2+1))
 			wait = min(2*wait, maxBackoff)
@@ -229,8 +255,15 @@ func (s *Service) run(j *Job) {
 
 	s.mu.Lock()
 	defer s.unlock()
+	if j.followed { // what has been lost is its part: others who share the work may not have been
+		s.disband(j)
+		return
+	}
 	if len(todo) > 0 {
 		for _, k := range j.all() {
+			if k.followed {
+				continue
+			}
 			if s.o.Log == nil {
 				s.finish(k, whyClosed)
 				continue
@@ -238,12 +271,12 @@ func (s *Service) run(j *Job) {
 			left := k.kept(k.rec.State, timestamp())
 			s.cut(k)
 			s.mu.Unlock()
-			s.saveOrWarn(left)
+			s.saveOrWarn(k, left)
 			s.mu.Lock()
 		}
 		return
 	}
-	// The ring after this one: each CDN hears of what was flushed here, and only now.
+	// The rings after this one: nodes hear of what was flushed here, and CDNs of what was flushed on all of them.
 	var flushed []string
 	for _, i := range attempted {
 		if p := &j.rec.Paths[i]; p.flushed() {
@@ -251,8 +284,22 @@ func (s *Service) run(j *Job) {
 		}
 	}
 	parts := s.partsOf(j, flushed, resumed)
-	if len(flushed) > 0 || len(parts) > 0 {
+	if paths := s.ringPaths(j, flushed, resumed); len(paths) > 0 && !s.stopped {
+		s.flushing++
+		go s.tellNodes(j, s.newRing(j, paths, parts))
+		return
+	}
+	s.outward(j, len(flushed) > 0, parts)
+}
+
+// outward takes j on from where it is flushed, here and on other nodes, to the CDNs or to its end; some says whether this attempt flushed anything.
+// s.mu is held.
+func (s *Service) outward(j *Job, some bool, parts map[string][]string) {
+	if some || len(parts) > 0 {
 		for _, k := range j.all() {
+			if k.over() {
+				continue
+			}
 			k.edit()
 			for i := range k.rec.CDNs {
 				if c := &k.rec.CDNs[i]; parts[c.Name] != nil {
@@ -289,15 +336,23 @@ func (s *Service) saveProgress(j *Job) {
 		return
 	}
 	s.mu.Lock()
+	if j.followed {
+		s.mu.Unlock()
+		return
+	}
 	k := j.kept(j.rec.State, time.Time{})
 	s.mu.Unlock()
-	s.saveOrWarn(k)
+	s.saveOrWarn(j, k)
 }
 
 // flush has the target purge one path of j, and reports whether the path is at its
 // end. With last, it is at its end also if it fails.
 func (s *Service) flush(j *Job, i int, last bool) bool {
 	s.mu.Lock()
+	if j.followed {
+		s.mu.Unlock()
+		return false
+	}
 	p := &j.edit()[i]
 	p.State = FlushingServers
 	j.share(i, PathResult{})
@@ -334,7 +389,10 @@ func (s *Service) flush(j *Job, i int, last bool) bool {
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if j.rec.State.Final() || j.suspended {
+	if j.followed {
+		return false
+	}
+	if j.over() {
 		return true // cut short by Close
 	}
 	defer j.share(i, res)

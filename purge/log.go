@@ -72,15 +72,33 @@ func (s *Service) trim() {
 	if s.o.MaxAge > 0 {
 		oldest = time.Now().Add(-s.o.MaxAge)
 	}
-	for i := 0; i < len(s.log) && (len(s.log) > s.o.MaxLog || s.bytes > s.o.MaxBytes || s.log[i].rec.Date.Before(oldest)); {
+	full := func() bool { return len(s.log) > s.o.MaxLog || s.bytes > s.o.MaxBytes }
+	s.trimWhere(func(j *Job) (more, drop bool) {
+		return full() || j.rec.Date.Before(oldest), j.rec.State.Final()
+	})
+	if s.followed > 0 && full() { // others see to it that these come to their end
+		s.trimWhere(func(j *Job) (more, drop bool) { return full(), j.followed })
+	}
+}
+
+// trimWhere asks f of each job, the oldest first, whether more are to be dropped, and whether this one is. s.mu is held.
+func (s *Service) trimWhere(f func(*Job) (more, drop bool)) {
+	for i := 0; i < len(s.log); {
 		j := s.log[i]
-		if j.retrying || !j.rec.State.Final() {
+		more, drop := f(j)
+		if !more {
+			return
+		}
+		if j.retrying || !drop {
 			i++
 			continue
 		}
 		s.log = slices.Delete(s.log, i, i+1)
 		delete(s.byID, j.rec.ID)
-		if s.o.Log != nil {
+		if j.followed {
+			s.followed--
+			s.unfollow(j)
+		} else if s.o.Log != nil {
 			s.dropped = append(s.dropped, j.rec.ID)
 		}
 		s.bytes -= j.size

@@ -2,6 +2,7 @@ package purge
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 )
@@ -25,14 +26,23 @@ type Resumer interface {
 //
 // A log that cannot be read, in part or as a whole, and a Target that does not accept what it must, is an error,
 // and the log is left as it is. ctx is for the opening alone.
+//
+// Of a [SharedLog] this is said of the jobs that are this node's; entries of others that cannot be read are logged and left alone. What the Target
+// does not accept of its own was never acknowledged, and it is asked again while the service runs.
 func Open(ctx context.Context, t Target, o *ServiceOptions) (*Service, error) {
 	s := newService(t, o)
 	if s.o.Log == nil {
 		return s, nil
 	}
+	if s.shared != nil && s.o.Nodes == nil {
+		return nil, fmt.Errorf("purge: the log %s is one that nodes share, and ServiceOptions.Nodes is not set", s.o.Log)
+	}
 	if err := s.load(ctx); err != nil {
 		s.cancel()
 		return nil, err
+	}
+	if s.shared != nil {
+		s.join()
 	}
 	return s, nil
 }
@@ -46,10 +56,22 @@ func (s *Service) load(ctx context.Context) error {
 			return fmt.Errorf("purge: the log %s: %w", s.o.Log, err)
 		}
 		k, err := parseEntry(e)
+		if s.shared != nil && e.Owner != s.o.Nodes.Self() {
+			if err != nil {
+				s.cannotRead(e, err)
+			} else {
+				s.loadFollowed(e, k)
+			}
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("purge: the log %s: job %.36q %w", s.o.Log, e.ID, err)
 		}
-		s.ids.saw(e.ID)
+		if s.shared != nil {
+			s.sawOther(e.ID)
+		} else {
+			s.ids.saw(e.ID)
+		}
 		if !k.Accepted {
 			intents = append(intents, k)
 			continue
@@ -69,6 +91,10 @@ func (s *Service) load(ctx context.Context) error {
 
 	for _, k := range slices.Backward(intents) {
 		j, err := s.acceptAgain(ctx, k)
+		if err != nil && s.shared != nil {
+			s.o.Logger.Warn("purge: a purge that was never acknowledged is not accepted again, and the target is asked later", "error", err)
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -76,13 +102,12 @@ func (s *Service) load(ctx context.Context) error {
 			unfinished = append(unfinished, j)
 		}
 	}
+	if s.shared != nil {
+		unfinished = slices.DeleteFunc(unfinished, func(j *Job) bool { return j.followed })
+	}
 	slices.SortFunc(unfinished, func(a, b *Job) int { return compareIDs(a, b.rec.ID) })
-	if r, ok := s.target.(Resumer); ok {
-		for _, j := range unfinished {
-			if err := s.guard("Resume", func() error { return r.Resume(ctx, j.request()) }); err != nil {
-				s.o.Logger.Warn("purge: a job is resumed without what its target knew of it", "job", j.rec.ID, "error", err)
-			}
-		}
+	for _, j := range unfinished {
+		s.resume(ctx, j)
 	}
 
 	s.mu.Lock()
@@ -90,16 +115,35 @@ func (s *Service) load(ctx context.Context) error {
 	for _, j := range unfinished {
 		if len(j.rec.History) == 0 { // it was an intent
 			s.insert(j)
-			s.reach(j, Received, j.rec.Date)
-		} else {
-			s.counts.active[j.rec.State]++
 		}
-		s.enqueue(j)
+		s.goOn(j)
 	}
 	return nil
 }
 
-// acceptAgain has the target accept an intent. A refusal drops it, for nobody was promised anything.
+// resume tells the target of a job that goes on. Nobody else has j as yet.
+func (s *Service) resume(ctx context.Context, j *Job) {
+	r, ok := s.target.(Resumer)
+	if !ok {
+		return
+	}
+	if err := s.guard("Resume", func() error { return r.Resume(ctx, j.request()) }); err != nil {
+		s.o.Logger.Warn("purge: a job is resumed without what its target knew of it", "job", j.rec.ID, "error", err)
+	}
+}
+
+// goOn has a job from the log worked on. s.mu is held.
+func (s *Service) goOn(j *Job) {
+	if len(j.rec.History) == 0 {
+		s.reach(j, Received, j.rec.Date)
+	} else {
+		s.counts.active[j.rec.State]++
+	}
+	s.enqueue(j)
+}
+
+// acceptAgain has the target accept an intent. A refusal drops it, for nobody was promised anything. Without
+// a job, there is nothing left to be done with it here.
 func (s *Service) acceptAgain(ctx context.Context, k kept) (*Job, error) {
 	j := s.restore(k)
 	err := s.accept(ctx, j.request())
@@ -112,19 +156,27 @@ func (s *Service) acceptAgain(ctx context.Context, k kept) (*Job, error) {
 		return nil, fmt.Errorf("purge: the log %s: job %s is not accepted again: %w", s.o.Log, k.Record.ID, err)
 	}
 	j.rec.Date = timestamp()
-	if err := s.save(j.kept(Received, j.rec.Date)); err != nil {
+	k = j.kept(Received, j.rec.Date)
+	if err := s.save(k); errors.Is(err, ErrNotOwner) {
+		return nil, nil
+	} else if err != nil {
 		return nil, fmt.Errorf("purge: %w", err)
 	}
+	j.saved = k.Seq
 	return j, nil
 }
 
 // restore makes a job of what the log has of it.
 func (s *Service) restore(k kept) *Job {
 	j := newJob(s, k.Record.ID, Request{Scope: Original, Paths: k.Record.paths()}, k.Record.Date, nil)
-	j.rec, j.seq = k.Record, k.Seq
+	j.rec, j.seq, j.saved = k.Record, k.Seq, k.Seq
+	j.size += nodeBytes * int64(len(k.Record.Nodes))
 	if j.rec.State.Final() {
 		j.attempt.end(j.snapshot())
 	} else {
+		if s.o.Nodes == nil {
+			j.rec.Nodes = nil
+		}
 		j.rec.CDNs = s.cdnResults(j.rec.CDNs, j.rec.flushedPaths()) // there may be others now
 	}
 	return j

@@ -187,6 +187,9 @@ func (j *Job) workOf() [sha256.Size]byte {
 		}
 	}
 	slices.Sort(paths[3:])
+	if j.rec.nodesLeft() {
+		paths = append(append(paths, "", anyNode), j.rec.flushedPaths()...)
+	}
 	for _, c := range j.rec.CDNs {
 		if len(c.Failed) > 0 {
 			paths = append(append(paths, "", c.Name), c.left()...)
@@ -253,7 +256,7 @@ func (j *Job) all() []*Job { return append([]*Job{j}, j.group...) }
 func (j *Job) share(i int, removed PathResult) {
 	p := j.rec.Paths[i]
 	for _, k := range j.group {
-		if k.rec.State.Final() || k.suspended {
+		if k.over() {
 			continue
 		}
 		for n := range k.rec.Paths {

@@ -25,6 +25,10 @@ type Record struct {
 	// request. With scope All it has one, for the path "/*" or "/source/*".
 	Paths []PathResult `json:"paths"`
 
+	// Nodes has a result for each other node of the cluster that was asked to carry the purge out as well, by name. Where that failed and nobody
+	// knows for which, the name is "*".
+	Nodes []NodeResult `json:"nodes,omitempty"`
+
 	// CDNs has a result for each CDN that is configured.
 	CDNs []CDNResult `json:"cdns"`
 
@@ -108,6 +112,9 @@ func (r Record) Err() error {
 	if s := r.failures(); s != "" {
 		text += ": " + s
 	}
+	if s := r.nodeFailures(); s != "" {
+		text += ": " + s
+	}
 	if s := r.cdnFailures(); s != "" {
 		text += ": " + s
 	}
@@ -181,6 +188,12 @@ func (r Record) summary() string {
 	if s := r.failures(); s != "" {
 		parts = append(parts, s)
 	}
+	if s := r.nodesGone(); s != "" {
+		parts = append(parts, s)
+	}
+	if s := r.nodeFailures(); s != "" {
+		parts = append(parts, s)
+	}
 	if s := r.cdnFailures(); s != "" {
 		parts = append(parts, s)
 	}
@@ -203,10 +216,11 @@ func (r Record) failures() string {
 	return fmt.Sprintf("%d failed, %q: %s", n, first.Path, first.Reason)
 }
 
-// clone returns r with slices of its own, none of them nil, so that JSON has a
+// clone returns r with slices of its own, none of them nil but Nodes, so that JSON has a
 // list where there is nothing in it.
 func (r Record) clone() Record {
 	r.Paths = append([]PathResult{}, r.Paths...)
+	r.Nodes = slices.Clone(r.Nodes)
 	r.CDNs = append([]CDNResult{}, r.CDNs...)
 	for i := range r.CDNs {
 		c := &r.CDNs[i]

@@ -3,6 +3,7 @@ package purge
 import (
 	"container/list"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -21,7 +22,7 @@ type ServiceOptions struct {
 	// is refused with ErrBusy. Zero means 1,000.
 	MaxQueued int
 
-	// MaxFlushing is the most jobs that wait for CDNs, about: while there are more, purges are refused with ErrBusy. They are in force here, and
+	// MaxFlushing is the most jobs that wait for other nodes and for CDNs, about: while there are more, purges are refused with ErrBusy. They are in force here, and
 	// keep no worker, so there may be more of them. Zero means ten times MaxQueued.
 	MaxFlushing int
 
@@ -77,6 +78,10 @@ type ServiceOptions struct {
 	// cuts them short. Zero means 5 seconds. Negative means not at all.
 	CloseTimeout time.Duration
 
+	// Nodes are the other nodes of a cluster, which carry out what a job has flushed here before any CDN hears of it. The job ends as
+	// Error where one of them fails, and Retry has all do it again. Zero means that there are none.
+	Nodes Nodes
+
 	// CDNs are the caches further out, which a job tells of what it has flushed. It ends as ErrorCDNNode where one of them fails, and
 	// Retry tells them alone again. Zero means that there are none.
 	CDNs CDNs
@@ -86,12 +91,13 @@ type ServiceOptions struct {
 	Nodes Nodes
 
 	// Log keeps jobs and records, so that a restart forgets none; see [Open]. The
-	// caller closes it, after the service. Zero means that they live in memory.
+	// caller closes it, after the service. Where it is a [SharedLog], the jobs of all nodes are seen here, and Nodes is needed; see
+	// "Several nodes" above. Zero means that they live in memory.
 	Log Log
 
 	// OnStatus is called with every state that any job reaches, as that of
-	// [Options] is, and also for jobs of before a restart. Zero means that nobody
-	// is told.
+	// [Options] is, and also for jobs of before a restart and those taken over from other nodes. It is for jobs of this node alone,
+	// where [Service.Events] has those of all. Zero means that nobody is told.
 	OnStatus func(Event)
 
 	// Logger is told of panics, and of events that nobody took. Zero means
@@ -142,6 +148,7 @@ func atLeastOne[T ~int | ~int64](n *T, zero T) {
 type Service struct {
 	target Target
 	o      ServiceOptions
+	shared SharedLog // o.Log, where it is one
 
 	ctx    context.Context // of all work; ends when Close cuts it short
 	cancel context.CancelFunc
@@ -161,11 +168,17 @@ type Service struct {
 	admitted int   // being accepted or saved, with a place in the queue
 	saving   int   // out of the queue and at their end, as soon as that is saved
 	working  int   // workers, each with a job
-	flushing int   // jobs that wait for CDNs
+	flushing int   // jobs that wait for nodes or CDNs
 
 	due     map[string]time.Time // by tenant, where it has a rate: when its next purge is due
 	swept   int                  // of due, left after the last sweep
 	pending map[string]int       // by tenant: jobs being accepted or saved
+
+	followed int                 // in log: jobs of other nodes
+	making   map[string]struct{} // with a SharedLog: IDs of submissions under way
+	orphans  []orphan            // jobs of others that have left log
+	unread   map[string]struct{} // IDs of entries of others that cannot be read, and were logged
+	doubtful map[string]struct{} // IDs of jobs that others have taken, to be looked up
 
 	stream stream // the latest events
 
@@ -180,6 +193,8 @@ type Service struct {
 	quiet   chan struct{} // closed when closed and nothing runs or waits
 	gone    chan struct{} // closed when Close is through
 	left    error         // what Close returns
+
+	behind chan struct{} // with a SharedLog: closed when its watch and the sweep are through
 }
 
 // NewService returns a service that purges t and lives in memory. It must be
@@ -199,12 +214,17 @@ func newService(t Target, o *ServiceOptions) *Service {
 
 		due:     make(map[string]time.Time),
 		pending: make(map[string]int),
-		line:    list.New(),
-		stream:  stream{news: make(chan struct{})},
-		counts:  newCounts(),
-		quiet:   make(chan struct{}),
-		gone:    make(chan struct{}),
+		making:  make(map[string]struct{}),
+		unread:  make(map[string]struct{}),
+
+		doubtful: make(map[string]struct{}),
+		line:     list.New(),
+		stream:   stream{news: make(chan struct{})},
+		counts:   newCounts(),
+		quiet:    make(chan struct{}),
+		gone:     make(chan struct{}),
 	}
+	s.shared, _ = s.o.Log.(SharedLog)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
 }
@@ -261,9 +281,13 @@ func (s *Service) submit(ctx context.Context, r Request, onStatus func(Event)) (
 	s.live += size
 	made := false
 	j := newJob(s, s.ids.next(now), r, now, onStatus)
+	if s.shared != nil {
+		s.making[j.rec.ID] = struct{}{}
+	}
 	s.mu.Unlock()
 	defer func() { // also if the target ends the goroutine
 		s.mu.Lock()
+		delete(s.making, j.rec.ID)
 		s.admitted--
 		s.noLonger(r.Tenant)
 		s.live -= size
@@ -298,6 +322,13 @@ func (s *Service) submit(ctx context.Context, r Request, onStatus func(Event)) (
 		return nil, ErrClosed
 	}
 	made = true
+	if k := s.byID[j.rec.ID]; k != nil { // accepted, and already taken by another node, to which this one is lost
+		s.counts.accepted[r.Scope]++
+		k.onStatus = onStatus
+		s.notify(k, notice{k.event(now), false})
+		return k, nil
+	}
+	j.saved = 1
 	s.counts.accepted[r.Scope]++
 	s.insert(j)
 	s.reach(j, Received, now)
@@ -331,6 +362,8 @@ func timestamp() time.Time { return time.Now().UTC().Truncate(time.Millisecond) 
 // what has been cached since is not touched on its account. To purge that as
 // well, submit the purge again.
 //
+// A job of another node becomes this node's, unless that node or a third is at it: [ErrNotOwner].
+//
 // If ctx has ended, nothing is done. The errors are ctx's, [ErrNotFound],
 // [ErrNotFinished], [ErrNothingFailed], a *[LimitError], [ErrBusy] and [ErrClosed].
 func (s *Service) Retry(ctx context.Context, id string) (*Job, error) {
@@ -341,6 +374,9 @@ func (s *Service) Retry(ctx context.Context, id string) (*Job, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.claim(id); err != nil {
+		return nil, err
+	}
 	limits := s.limits(rec.Tenant)
 	s.mu.Lock()
 	defer s.unlock()
@@ -348,7 +384,7 @@ func (s *Service) Retry(ctx context.Context, id string) (*Job, error) {
 	switch {
 	case j == nil:
 		return nil, ErrNotFound
-	case j.retrying, !j.rec.State.Final():
+	case j.retrying, j.followed && j.rec.State != Done, !j.rec.State.Final():
 		return nil, ErrNotFinished
 	case j.rec.State == Done:
 		return nil, ErrNothingFailed
@@ -375,11 +411,15 @@ func (s *Service) Retry(ctx context.Context, id string) (*Job, error) {
 		j.retrying = false
 		switch {
 		case err != nil:
+			if errors.Is(err, ErrNotOwner) {
+				s.lose(j)
+			}
 			s.giveBack(rec.Tenant, limits)
 			return nil, fmt.Errorf("purge: not retried: %w", err)
 		case s.stopped:
 			return nil, ErrClosed
 		}
+		j.saved = k.Seq
 	}
 	j.restart()
 	s.counts.retried++
@@ -396,7 +436,7 @@ func (s *Service) admit(size int64) error {
 	case s.admitted+s.queue.Len()+s.sharing+s.working >= s.o.MaxQueued+s.o.Workers:
 		return fmt.Errorf("%w: %d, the most that may", ErrBusy, s.o.MaxQueued)
 	case s.flushing >= s.o.MaxFlushing:
-		return fmt.Errorf("%w for CDNs: %d, the most that may", ErrBusy, s.o.MaxFlushing)
+		return fmt.Errorf("%w for nodes and CDNs: %d, the most that may", ErrBusy, s.o.MaxFlushing)
 	case s.live > 0 && s.live+size > s.o.MaxBytes:
 		return fmt.Errorf("%w: their paths fill the %d bytes set aside for them", ErrBusy, s.o.MaxBytes)
 	}
@@ -496,7 +536,7 @@ func (s *Service) expire(j *Job, attempt int) {
 // such as making room, is left undone, until [Service.Retry].
 //
 // If ctx has ended, nothing is done. The errors are ctx's, [ErrNotFound],
-// [ErrNotWaiting] and [ErrClosed].
+// [ErrNotWaiting], [ErrNotOwner] where another node has the job, and [ErrClosed].
 func (s *Service) Cancel(ctx context.Context, id string) (*Job, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -509,6 +549,8 @@ func (s *Service) Cancel(ctx context.Context, id string) (*Job, error) {
 		return nil, ErrNotFound
 	case s.stopped:
 		return nil, ErrClosed
+	case j.followed:
+		return nil, ErrNotOwner
 	case !s.unwait(j):
 		return nil, ErrNotWaiting
 	}
@@ -516,6 +558,9 @@ func (s *Service) Cancel(ctx context.Context, id string) (*Job, error) {
 		j.expiry.Stop()
 	}
 	s.abandon(j, "cancelled while it waited; the purge is in force")
+	if j.followed {
+		return nil, ErrNotOwner
+	}
 	return j, nil
 }
 
@@ -526,6 +571,11 @@ func (s *Service) abandon(j *Job, why string) {
 		if p := &paths[i]; !p.State.Final() {
 			p.State, p.Outcome = Expired, Failed
 			p.Reason = why
+		}
+	}
+	for i := range j.rec.Nodes {
+		if n := &j.rec.Nodes[i]; n.State != Done {
+			n.State, n.Outcome, n.Reason = Error, Failing, why
 		}
 	}
 	for i := range j.rec.CDNs {
@@ -540,7 +590,7 @@ func (s *Service) abandon(j *Job, why string) {
 
 // reach records that j has reached a state, and has its callback told. s.mu is held.
 func (s *Service) reach(j *Job, state State, now time.Time) {
-	if j.rec.State.Final() || j.suspended {
+	if j.over() {
 		return // cut short by Close
 	}
 	j.seq++
@@ -558,18 +608,29 @@ func (s *Service) reach(j *Job, state State, now time.Time) {
 // is held when it is called and when it returns.
 func (s *Service) saveReach(j *Job, state State) {
 	now := timestamp()
-	if s.o.Log != nil && !j.rec.State.Final() && !j.suspended {
+	if s.o.Log != nil && !j.over() {
 		k := j.kept(state, now)
+		saved := true
 		s.mu.Unlock()
-		s.saveOrWarn(k)
+		if state.Final() {
+			saved = s.saveEnd(j, k)
+		} else {
+			s.saveOrWarn(j, k)
+		}
 		s.mu.Lock()
+		if !saved {
+			if !j.followed {
+				s.cut(j)
+			}
+			return
+		}
 	}
 	s.reach(j, state, now)
 }
 
 // finish ends j as what its paths make of it, as saveReach does.
 func (s *Service) finish(j *Job, why string) {
-	if j.rec.State.Final() || j.suspended {
+	if j.over() {
 		return
 	}
 	s.saveReach(j, j.settle(why))
@@ -591,6 +652,15 @@ func (j *Job) settle(why string) State {
 			}
 		}
 		if p.failed() {
+			state = Error
+		}
+	}
+	for i := range j.rec.Nodes {
+		n := &j.rec.Nodes[i]
+		if !n.State.Final() {
+			n.State, n.Outcome, n.Reason = Error, Failing, why
+		}
+		if n.State == Error {
 			state = Error
 		}
 	}
@@ -617,6 +687,12 @@ func (j *Job) settle(why string) State {
 // cut ends j for Close. With a log the job stays as it is, to go on after a restart. s.mu is held.
 func (s *Service) cut(j *Job) {
 	if j.rec.State.Final() || j.suspended {
+		return
+	}
+	if j.followed {
+		j.suspended = true
+		j.attempt.err = ErrClosed
+		j.attempt.end(j.snapshot())
 		return
 	}
 	if s.o.Log == nil {
@@ -694,6 +770,9 @@ func (s *Service) Close() error {
 		s.quietWithin(closeGrace)
 	}
 
+	s.cancel()
+	watching := s.behind != nil && !closedWithin(s.behind, closeGrace)
+
 	s.mu.Lock()
 	defer s.unlock()
 	s.stopped = true
@@ -705,17 +784,21 @@ func (s *Service) Close() error {
 	calls, callbacks := s.admitted+s.working+s.flushing, s.tellers
 	if calls+callbacks > 0 {
 		s.left = fmt.Errorf("purge: closed before all returned: calls of the target %d, callbacks %d", calls, callbacks)
+	} else if watching {
+		s.left = fmt.Errorf("purge: closed before the watch of the log %s returned", s.o.Log)
 	}
 	return s.left
 }
 
 const whyClosed = "the service closed"
 
-func (s *Service) quietWithin(d time.Duration) bool {
+func (s *Service) quietWithin(d time.Duration) bool { return closedWithin(s.quiet, d) }
+
+func closedWithin(c <-chan struct{}, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
-	case <-s.quiet:
+	case <-c:
 		return true
 	case <-t.C:
 		return false

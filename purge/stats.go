@@ -12,6 +12,14 @@ type Stats struct {
 	Refused  map[string]int64 // purges, retries apart, by [ErrorCode]
 	Retried  int64            // attempts that Retry has begun
 
+	// Of jobs of a [SharedLog].
+	TakenOver int64 // unfinished jobs of nodes that were lost, which this one went on with
+	TakenAway int64 // jobs of this node that another has taken
+	Followed  int   // records of other nodes' jobs: a gauge
+
+	// Nodes is what became of purges on other nodes, each node counted once for a job, or for jobs that share their work.
+	Nodes map[NodeOutcome]int64
+
 	// Active is how many jobs are in each state that is not final: a gauge.
 	Active map[State]int
 
@@ -32,7 +40,7 @@ type Stats struct {
 	// How full the service is; all are gauges.
 	Waiting   int   // jobs that wait for a worker
 	Working   int   // workers, each with a job
-	Flushing  int   // jobs that wait for CDNs
+	Flushing  int   // jobs that wait for other nodes or CDNs
 	Callbacks int   // jobs with events to tell whose callbacks wait for their turn
 	Records   int   // in the log
 	Memory    int64 // bytes that they take, about
@@ -88,13 +96,17 @@ type counts struct {
 	ended    map[State]int64
 	steps    map[State]*Histogram
 	paths    map[Outcome]int64
+	nodes    map[NodeOutcome]int64
 	removed  PathResult
+
+	takenOver, takenAway int64
 }
 
 func newCounts() counts {
 	c := counts{
 		accepted: make(map[Scope]int64), refused: make(map[string]int64), active: make(map[State]int), ended: make(map[State]int64),
 		steps: make(map[State]*Histogram), paths: make(map[Outcome]int64),
+		nodes: make(map[NodeOutcome]int64),
 	}
 	for _, s := range []Scope{Original, All, Prefix, Tag} {
 		c.accepted[s] = 0
@@ -107,6 +119,9 @@ func newCounts() counts {
 	}
 	for _, o := range []Outcome{Removed, Absent, Unchanged, Changed, Gone, Staled, Marked, Failed} {
 		c.paths[o] = 0
+	}
+	for _, o := range []NodeOutcome{Flushed, Left, Failing} {
+		c.nodes[o] = 0
 	}
 	return c
 }
@@ -146,6 +161,7 @@ func (s *Service) Stats() Stats {
 	stats := Stats{
 		Accepted: maps.Clone(c.accepted), Refused: maps.Clone(c.refused), Retried: c.retried,
 		Active: maps.Clone(c.active), Ended: maps.Clone(c.ended), Steps: make(map[State]Histogram, len(c.steps)), Paths: maps.Clone(c.paths),
+		TakenOver: c.takenOver, TakenAway: c.takenAway, Followed: s.followed, Nodes: maps.Clone(c.nodes),
 		Originals: int64(c.removed.Originals), Derivatives: int64(c.removed.Derivatives), Composites: int64(c.removed.Composites), Bytes: c.removed.Bytes,
 		Waiting: s.queue.Len() + s.sharing, Working: s.working, Flushing: s.flushing, Callbacks: s.line.Len(), Records: len(s.log), Memory: s.bytes,
 	}

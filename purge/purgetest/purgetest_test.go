@@ -13,3 +13,7 @@ func TestMemoryLog(t *testing.T) {
 		return func() purge.Log { return l }
 	})
 }
+
+func TestMemorySharedLog(t *testing.T) {
+	purgetest.TestSharedLog(t, func(t *testing.T) purgetest.Opener { return purgetest.NewSharedLog().Node })
+}
