@@ -86,10 +86,6 @@ type ServiceOptions struct {
 	// Retry tells them alone again. Zero means that there are none.
 	CDNs CDNs
 
-	// Nodes are the other nodes of a cluster: a purge that the Target accepts is in force on all of them, and a job is done when each has
-	// freed what it has. Zero means that there are none.
-	Nodes Nodes
-
 	// Log keeps jobs and records, so that a restart forgets none; see [Open]. The
 	// caller closes it, after the service. Where it is a [SharedLog], the jobs of all nodes are seen here, and Nodes is needed; see
 	// "Several nodes" above. Zero means that they live in memory.
