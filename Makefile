@@ -65,7 +65,7 @@ bench-compare: ## compare with the commit REF, in ROUNDS (6) rounds that alterna
 
 soak: ## OPS (1,000,000) operations of random histories, and KILLS (500) kills of the real server, in about a quarter of an hour
 	go test -run '^TestRandomHistories$$' -count 1 -v -timeout 0 . -soak.ops $(OPS)
-	go test -run '^TestKillNineJobs$$' -count 1 -v -timeout 0 ./cmd/imagecdn -jobkills $(KILLS)
+	go test -run '^TestKillNineJobs$$' -count 1 -v -timeout 0 ./internal/command -jobkills $(KILLS)
 
 browser: ## look at SVG in a real Chromium: nothing of it runs, and it looks the same (a minute or two)
 	go test -run Chromium -count 1 -v -timeout 10m . -chromium

@@ -95,7 +95,9 @@ var importPolicy = map[string]struct {
 			"golang.org/x/sync",  // errgroup
 		},
 	},
-	"cmd/imagecdn": {
+	"cmd/imagecdn": {own: []string{"internal/command"}},
+
+	"internal/command": { // all of the command; apart from it, so that programs of nested modules can have it with more
 		own: []string{
 			"", "cache", "internal/samples", "middleware", "origin", "purge", "purge/boltlog", "purge/cdn", "purge/cdn/cdnfile",
 			"resize", "resize/avif", "resize/faces", "resize/heic", "resize/text", "resize/tiff",
@@ -107,7 +109,6 @@ var importPolicy = map[string]struct {
 			"golang.org/x/term",             // whether there is a terminal to draw on
 		},
 	},
-
 	"internal/bombs":       {},                                                                   // pictures that tests show to be refused
 	"internal/client":      {},                                                                   // who a request comes from
 	"internal/conformance": {own: []string{"cache"}},                                             // a command for the public HTTP cache tests

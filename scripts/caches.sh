@@ -23,7 +23,7 @@ fi
 
 out=$(mktemp)
 trap 'rm -f "$out"' EXIT
-{ go test -count 1 -v ./purge/cdn/varnish ./purge/cdn/nginx && go test -count 1 -v -run "ShieldAndEdge|NginxInFront" ./cmd/imagecdn; } >"$out" 2>&1 || {
+{ go test -count 1 -v ./purge/cdn/varnish ./purge/cdn/nginx && go test -count 1 -v -run "ShieldAndEdge|NginxInFront" ./internal/command; } >"$out" 2>&1 || {
 	grep -v -E '^ *(=== |--- PASS)' "$out"
 	exit 1
 }

@@ -97,7 +97,7 @@ var checked = map[string]string{
 	"toml":       "TestSettings",
 	"yaml":       "nobody here: configuration of other programs",
 	"ini":        "nobody here: configuration of other programs",
-	"dockerfile": "TestContainerfile of cmd/imagecdn",
+	"dockerfile": "TestContainerfile of internal/command",
 	"text":       "nobody runs text",
 	"":           "TestPlainFences: neither commands nor Go",
 }
