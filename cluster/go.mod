@@ -1,9 +1,10 @@
-// Several nodes on NATS JetStream, apart from the library so that who runs one downloads none of this.
+// Several nodes on NATS JetStream, and the command with all there is, apart from the library so that who runs one node downloads none of this.
 module github.com/imagecdn/imagecdn/cluster
 
 go 1.26.0
 
 require (
+	github.com/gofrs/flock v0.12.1
 	github.com/imagecdn/imagecdn v0.0.0
 	github.com/klauspost/compress v1.20.3
 	github.com/nats-io/nats-server/v2 v2.12.15
@@ -19,7 +20,6 @@ require (
 	github.com/dustin/go-humanize v1.0.1 // indirect
 	github.com/ebitengine/purego v0.10.1 // indirect
 	github.com/gen2brain/webp v0.6.4 // indirect
-	github.com/gofrs/flock v0.12.1 // indirect
 	github.com/google/go-tpm v0.9.8 // indirect
 	github.com/minio/highwayhash v1.0.4 // indirect
 	github.com/nats-io/jwt/v2 v2.8.2 // indirect
