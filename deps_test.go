@@ -111,6 +111,7 @@ var importPolicy = map[string]struct {
 	},
 	"internal/bombs":       {},                                                                   // pictures that tests show to be refused
 	"internal/client":      {},                                                                   // who a request comes from
+	"internal/clustertest": {own: []string{"", "cache", "purge"}},                                // a cluster in one process, for tests
 	"internal/conformance": {own: []string{"cache"}},                                             // a command for the public HTTP cache tests
 	"internal/doctest":     {},                                                                   // tests of README.md and docs
 	"internal/fault":       {},                                                                   // mistakes that tests must find; none without a build tag
