@@ -154,7 +154,8 @@ type Cluster struct {
 	applied atomic.Uint64 // up to where everything was carried out on the table
 	offset  atomic.Int64  // of the cluster's clock from this one's, in nanoseconds
 	beaten  atomic.Uint64 // the last beat that was sent
-	usurped atomic.Bool   // a younger process has this node's name
+	fencing sync.Mutex    // held while current and usurped change
+	usurped atomic.Bool   // a younger process has this node's name, or this one has left
 	joined  atomic.Bool
 	log     atomic.Value  // a string: which stream it is, by when it was made
 	skip    atomic.Uint64 // up to where purges are noted alone; before applied is there, nothing of others is to be trusted
@@ -184,7 +185,6 @@ func Connect(ctx context.Context, url string, o *Options, more ...nats.Option) (
 	if err != nil {
 		return nil, err
 	}
-	again := make(chan struct{}, 1)
 	nc, err := nats.Connect(url, append([]nats.Option{
 		nats.Name("imagecdn " + opts.Name),
 		nats.MaxReconnects(-1),
@@ -194,11 +194,14 @@ func Connect(ctx context.Context, url string, o *Options, more ...nats.Option) (
 		nats.PingInterval(2 * time.Second),
 		nats.MaxPingsOutstanding(2),
 		nats.Timeout(2 * time.Second),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			opts.Logger.Warn("cluster: the connection has a fault", "node", opts.Name, "error", err)
+		}),
 	}, more...)...)
 	if err != nil {
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
-	c, err := newCluster(ctx, nc, opts, again)
+	c, err := newCluster(ctx, nc, opts)
 	if err != nil {
 		nc.Close()
 		return nil, err
@@ -214,26 +217,46 @@ func New(ctx context.Context, nc *nats.Conn, o *Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newCluster(ctx, nc, opts, make(chan struct{}, 1))
+	return newCluster(ctx, nc, opts)
 }
 
-func newCluster(ctx context.Context, nc *nats.Conn, o Options, again chan struct{}) (*Cluster, error) {
+func newCluster(ctx context.Context, nc *nats.Conn, o Options) (*Cluster, error) {
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
-	c := &Cluster{o: o, instance: rand.Text(), nc: nc, js: js, base: time.Now(), again: again}
+	c := &Cluster{o: o, instance: rand.Text(), nc: nc, js: js, base: time.Now(), again: make(chan struct{}, 1)}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.sent.at = make(map[uint64]time.Duration)
 	c.marks = newMarks(maxMarks)
 	c.members = newMembers(c)
 	c.flushes = newFlushes(c)
-	nc.SetReconnectHandler(func(*nats.Conn) { c.readAgain() })
 	if err := c.openStream(ctx); err != nil {
 		c.cancel()
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
+	c.work.Go(c.watchConnection)
 	return c, nil
+}
+
+// watchConnection has the stream read anew after each loss of the connection, until Close.
+func (c *Cluster) watchConnection() {
+	changes := c.nc.StatusChanged(nats.CONNECTED, nats.RECONNECTING, nats.CLOSED)
+	defer c.nc.RemoveStatusListener(changes)
+	for {
+		select {
+		case s, ok := <-changes:
+			if !ok {
+				return
+			}
+			c.o.Logger.Info("cluster: the connection has changed", "node", c.o.Name, "to", s.String())
+			if s == nats.CONNECTED {
+				c.readAgain()
+			}
+		case <-c.ctx.Done():
+			return
+		}
+	}
 }
 
 // Self implements [purge.Nodes].
@@ -260,12 +283,22 @@ func (c *Cluster) Currency() cache.Currency {
 // isCurrentFrom says that all was carried out that had been accepted at a time.
 func (c *Cluster) isCurrentFrom(t time.Duration) {
 	until := t + c.o.Bound
+	c.fencing.Lock()
+	defer c.fencing.Unlock()
 	if c.usurped.Load() || int64(until) <= c.current.Load() {
 		return
 	}
 	// By the wall clock it may be a little later: a clock that is being set right is no machine that was stopped.
 	c.wall.Store(time.Now().Add(until - c.now() + c.o.Bound).UnixNano())
 	c.current.Store(int64(until))
+}
+
+// fence has this node be current no more, ever.
+func (c *Cluster) fence() {
+	c.fencing.Lock()
+	defer c.fencing.Unlock()
+	c.usurped.Store(true)
+	c.current.Store(0)
 }
 
 // Position implements [cache.Shared].
@@ -296,8 +329,7 @@ func (c *Cluster) Ready() error {
 
 // Close implements [imagecdn.Cluster].
 func (c *Cluster) Close() error {
-	c.current.Store(0) // before the others hear of it
-	c.usurped.Store(true)
+	c.fence() // before the others hear of it
 	var err error
 	if c.joined.Load() && c.ctx.Err() == nil {
 		err = c.leave()

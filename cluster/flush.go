@@ -33,6 +33,7 @@ type flushReply struct {
 	Number   uint64           `json:"number"`
 	Result   purge.PathResult `json:"result"`
 	Error    string           `json:"error,omitempty"`
+	Working  bool             `json:"working,omitempty"` // there is no result yet
 }
 
 // flushes are those that this node asks for, and those that it is asked for.
@@ -61,6 +62,9 @@ const (
 	maxTodo       = 10_000 // of them, what waits; what is beyond is asked for again
 	flushWorkers  = 16
 	askAgain      = time.Second
+	flushTimeout  = time.Hour       // for a whole cache, at the most
+	maxSilence    = 2 * time.Minute // of a node that is there
+	maxTries      = 4               // after which a node that fails to free what it has is given up
 )
 
 func newFlushes(c *Cluster) *flushes {
@@ -106,16 +110,18 @@ func (f *flushes) close() {
 func (f *flushes) asked(m *nats.Msg) {
 	var q flushRequest
 	from := strings.TrimPrefix(m.Reply, f.c.o.Prefix+replySubject)
-	if from == f.c.instance || from == m.Reply || json.Unmarshal(m.Data, &q) != nil {
+	if from == f.c.instance || from == m.Reply || decode(m.Data, &q) != nil {
 		return
 	}
 	key := from + " " + strconv.FormatUint(q.Number, 10)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if d := f.done[key]; d != nil {
-		if d.over {
-			_ = f.c.nc.Publish(m.Reply, d.reply)
+		reply := d.reply
+		if !d.over {
+			reply, _ = json.Marshal(flushReply{Instance: f.c.instance, Number: q.Number, Working: true})
 		}
+		_ = f.c.nc.Publish(m.Reply, reply)
 		return
 	}
 	d := new(flushed)
@@ -134,7 +140,7 @@ func (f *flushes) asked(m *nats.Msg) {
 
 // carryOut does what another node asks for, and answers.
 func (f *flushes) carryOut(reply string, q flushRequest, d *flushed, key string) {
-	ctx, cancel := context.WithTimeout(f.c.ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(f.c.ctx, flushTimeout)
 	defer cancel()
 	a := flushReply{Instance: f.c.instance, Number: q.Number}
 	err := f.c.waitFor(ctx, q.Position)
@@ -192,7 +198,10 @@ func (f *flushes) answered(m *nats.Msg) {
 func (c *Cluster) Flush(ctx context.Context, flush purge.NodeFlush, report func(purge.NodeResult)) {
 	f := c.flushes
 	q := flushRequest{Flush: flush, Number: f.number.Add(1), Position: c.applied.Load()}
-	data, err := json.Marshal(q)
+	data, err := encode(q)
+	if err == nil && len(data) > int(c.nc.MaxPayload()) {
+		err = fmt.Errorf("the paths take %d bytes, and a message may have %d", len(data), c.nc.MaxPayload())
+	}
 	if err != nil {
 		report(purge.NodeResult{Name: c.o.Name, State: purge.Error, Outcome: purge.Failing, Reason: err.Error()})
 		return
@@ -240,12 +249,18 @@ func (c *Cluster) Flush(ctx context.Context, flush purge.NodeFlush, report func(
 	}
 	again := time.NewTicker(askAgain)
 	defer again.Stop()
-	tries := make(map[string]int)
+	tries, heard := make(map[string]int), make(map[string]time.Time)
+	for instance := range nodes {
+		heard[instance] = time.Now()
+	}
 	for len(nodes) > 0 {
 		select {
 		case a := <-replies:
+			heard[a.Instance] = time.Now()
+			if nodes[a.Instance] == "" || a.Working {
+				continue
+			}
 			switch tries[a.Instance]++; {
-			case nodes[a.Instance] == "":
 			case a.Error == "":
 				end(a.Instance, purge.NodeResult{State: purge.Done, Outcome: purge.Flushed, Originals: a.Result.Originals, Derivatives: a.Result.Derivatives,
 					Composites: a.Result.Composites, Bytes: a.Result.Bytes})
@@ -265,6 +280,10 @@ func (c *Cluster) Flush(ctx context.Context, flush purge.NodeFlush, report func(
 			}
 		case <-again.C:
 			for instance := range nodes {
+				if time.Since(heard[instance]) > maxSilence {
+					end(instance, purge.NodeResult{State: purge.Error, Outcome: purge.Failing, Reason: "the node is there, and does not answer"})
+					continue
+				}
 				ask("one." + instance)
 			}
 		case <-ctx.Done():
@@ -274,6 +293,3 @@ func (c *Cluster) Flush(ctx context.Context, flush purge.NodeFlush, report func(
 		}
 	}
 }
-
-// maxTries is how often a node may fail to free what it has.
-const maxTries = 4

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -184,7 +185,7 @@ func (r *reader) tooOld(ctx context.Context, s jetstream.Stream, info *jetstream
 // serverTime is the time by the clock of who writes the stream.
 func (c *Cluster) serverTime(ctx context.Context) (time.Time, error) {
 	m := nats.NewMsg(c.o.Prefix + leaveSubject + c.o.Name)
-	m.Header.Set(jetstream.MsgTTLHeader, "1s")
+	m.Header.Set(jetstream.MsgTTLHeader, c.o.beatTTL().String())
 	m.Data = []byte(`{"instance":""}`) // of nobody
 	ack, err := c.js.PublishMsg(ctx, m)
 	if err != nil {
@@ -325,7 +326,7 @@ func (r *reader) check(ctx context.Context, s jetstream.Stream) error {
 	lost := r.last > info.State.LastSeq
 	if m, err := s.GetMsg(ctx, r.last); err == nil {
 		lost = !m.Time.Equal(r.lastAt)
-	} else if r.c.now()-r.read < time.Second { // nothing expires so soon
+	} else if r.c.toCluster(time.Now()).Sub(r.lastAt) < r.c.o.beatTTL()/2 { // nothing expires so soon
 		lost = true
 	}
 	if lost {
@@ -425,7 +426,7 @@ func (r *reader) carryOut(ctx context.Context, batch []jetstream.Msg, next *uint
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	r.last, r.lastAt, r.read = last, at, r.c.now()
+	r.last, r.lastAt = last, at
 	r.c.applied.Store(last)
 	r.c.tell(last)
 	for _, n := range beats {
@@ -437,7 +438,7 @@ func (r *reader) carryOut(ctx context.Context, batch []jetstream.Msg, next *uint
 	if tried > 0 || time.Since(r.saved) > time.Minute {
 		r.save()
 	}
-	if gap == nil && len(r.failed) == 0 {
+	if gap == nil {
 		_ = batch[len(batch)-1].Ack() // it is for those who look at the consumer: where this node goes on is on its own disk
 	}
 	return gap
@@ -445,7 +446,8 @@ func (r *reader) carryOut(ctx context.Context, batch []jetstream.Msg, next *uint
 
 // accept carries requests out on this node. They may come in any order among each other: each only takes away.
 func (r *reader) accept(ctx context.Context, requests []purge.Request) {
-	todo := append(r.failed, requests...)
+	before := r.failed
+	todo := slices.Concat(before, requests)
 	r.failed = nil
 	if len(todo) == 0 {
 		return
@@ -466,6 +468,9 @@ func (r *reader) accept(ctx context.Context, requests []purge.Request) {
 		})
 	}
 	wg.Wait()
+	if ctx.Err() != nil {
+		r.failed = before // the others are read again
+	}
 }
 
 // save keeps how far this node is, unless something of that is not on its disk.
@@ -483,8 +488,7 @@ func (r *reader) save() {
 
 // usurp has this node serve nothing any more of what it knows.
 func (c *Cluster) usurp(name string) error {
-	c.usurped.Store(true)
-	c.current.Store(0)
+	c.fence()
 	c.o.Logger.Error("cluster: another process has the name of this node, which serves nothing from its cache from now on; give each node a name of its own", "node", name)
 	return errUsurped
 }
@@ -494,7 +498,7 @@ const maxMessage = 1<<20 - 4096
 
 // publish puts a purge into the stream, and returns where it is.
 func (c *Cluster) publish(ctx context.Context, r purge.Request) (uint64, error) {
-	data, err := encodeRequest(r)
+	data, err := encode(r)
 	if err != nil {
 		return 0, fmt.Errorf("cluster: %w", err)
 	}
@@ -513,11 +517,12 @@ func (c *Cluster) publish(ctx context.Context, r purge.Request) (uint64, error) 
 	return 0, fmt.Errorf("cluster: the purge was not accepted: %w", err)
 }
 
-// A purge in the stream is JSON, compressed where that is long.
+// compressFrom is how many bytes are worth compressing.
 const compressFrom = 1024
 
-func encodeRequest(r purge.Request) ([]byte, error) {
-	data, err := json.Marshal(r)
+// encode returns v as JSON, compressed where that is long.
+func encode(v any) ([]byte, error) {
+	data, err := json.Marshal(v)
 	if err != nil || len(data) < compressFrom {
 		return data, err
 	}
@@ -536,20 +541,25 @@ func encodeRequest(r purge.Request) ([]byte, error) {
 // maxRequest bounds what a message unfolds to.
 const maxRequest = 64 << 20
 
-func decodeRequest(data []byte) (r purge.Request, err error) {
+// decode is the inverse of encode. A field that is not known is an error: it may be about what to purge.
+func decode(data []byte, v any) error {
 	if len(data) > 0 && data[0] != '{' {
 		z, err := zstd.NewReader(bytes.NewReader(data), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxRequest))
 		if err != nil {
-			return r, err
+			return err
 		}
 		defer z.Close()
 		if data, err = io.ReadAll(io.LimitReader(z, maxRequest)); err != nil {
-			return r, err
+			return err
 		}
 	}
 	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields() // a field that is not known may be about what to purge
-	if err := d.Decode(&r); err != nil {
+	d.DisallowUnknownFields()
+	return d.Decode(v)
+}
+
+func decodeRequest(data []byte) (r purge.Request, err error) {
+	if err := decode(data, &r); err != nil {
 		return r, err
 	}
 	switch r.Scope {

@@ -361,7 +361,7 @@ func TestRequestsInTheStream(t *testing.T) {
 		long.Paths = append(long.Paths, fmt.Sprintf("/photos/summer/%d.jpg", i))
 	}
 	for _, r := range []purge.Request{paths("/p/1"), {Scope: purge.All, Source: "p", Mode: purge.Stale, Tenant: "t"}, {Scope: purge.Tag, Tags: []string{"a"}, Mode: purge.Revalidate}, long} {
-		data, err := encodeRequest(r)
+		data, err := encode(r)
 		if err != nil {
 			t.Fatal(err)
 		}
