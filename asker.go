@@ -17,6 +17,8 @@ type asker struct {
 	context.Context
 	r      *http.Request
 	source string // of the image that is asked for
+	path   string // of that image
+	seat   *seat  // that was taken for it last; nil where none was
 
 	// Both happen in the request's own goroutines, before it waits for anything.
 	named    sync.Once // guards client and since
@@ -38,7 +40,7 @@ func (a *asker) Value(key any) any {
 
 // askedBy is the context of a request for a picture.
 func askedBy(r *http.Request, req *parsed) *asker {
-	return &asker{Context: r.Context(), r: r, source: req.Image.Source, makes: !req.asIs}
+	return &asker{Context: r.Context(), r: r, source: req.Image.Source, path: req.Image.Path, makes: !req.asIs}
 }
 
 // askerOf is who ctx is of; nil where no request is.
@@ -46,6 +48,9 @@ func askerOf(ctx context.Context) *asker {
 	a, _ := ctx.Value(askerKey{}).(*asker)
 	return a
 }
+
+// image tells images apart.
+func (a *asker) image() string { return a.source + a.path }
 
 // name finds out who sent the request.
 func (a *asker) name(h *Handler) {
@@ -95,7 +100,7 @@ func (h *Handler) admitFetch(ctx context.Context, known bool) error {
 	if err := h.admit(ctx); err != nil {
 		return err
 	}
-	if a.makes && h.gate.full(ctx) {
+	if a.makes && !h.gate.seat(a) {
 		return errOverloaded // the picture would be refused, once its original is here
 	}
 	return nil

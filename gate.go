@@ -42,6 +42,7 @@ type gate struct {
 	fresh   queue      // others
 	behind  queue      // pictures that no request waits for
 	cancel  func()     // ends the picture that is made in the background; nil where none is
+	seats   seats      // for pictures whose originals are being fetched
 	larder
 }
 
@@ -62,7 +63,7 @@ type turn struct {
 }
 
 func newGate(slots, most int, memory int64, held *resize.Pyramids) *gate {
-	return &gate{slots: slots, most: most, memory: memory, held: held, waited: func(time.Duration) {}, larder: newLarder(memory)}
+	return &gate{slots: slots, most: most, memory: memory, held: held, waited: func(time.Duration) {}, larder: newLarder(memory), seats: seats{taken: make(map[string]*seat)}}
 }
 
 // defaultRenderMemory is half of the runtime's memory limit, where one is set.
@@ -87,6 +88,9 @@ func (g *gate) join(ctx context.Context) (_ context.Context, part func(), err er
 	t := &turn{path: pathOf(ctx)}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if a := askerOf(ctx); a != nil {
+		g.rise(a.image())
+	}
 	switch {
 	case g.drained:
 		return nil, nil, errClosing
@@ -109,13 +113,6 @@ func (g *gate) join(ctx context.Context) (_ context.Context, part func(), err er
 		g.joined--
 		t.end(nil)
 	}, nil
-}
-
-// full reports whether join would refuse a request.
-func (g *gate) full(ctx context.Context) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.joined >= g.slots+g.most && g.idle.spare(pathOf(ctx)) == nil
 }
 
 type turnKey struct{}

@@ -472,6 +472,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var p *picture
 	defer func() { p.done() }() // again, which does nothing, unless something has panicked
 	ctx := askedBy(r, req)
+	defer func() {
+		if ctx.seat != nil {
+			h.gate.unseat(ctx.image(), ctx.seat)
+		}
+	}()
 	if h.followed && h.opts.ServerTiming {
 		ctx.Context = context.WithValue(ctx.Context, timingKey{}, &timing{began: time.Now()})
 	}
