@@ -31,18 +31,18 @@ type gate struct {
 	held   *resize.Pyramids    // decoded originals, which make room
 	waited func(time.Duration) // is told how long renders have waited to begin
 
-	mu      sync.Mutex // guards what follows
-	drained bool       // nothing begins any more
-	joined  int        // requests whose pictures are made or waited for
-	idle    queue      // of those: the ones that have no leave
-	working int        // slots in use, with those that are lent
-	lent    int        // slots that are used behind, and go to the first request that needs them
-	taken   int64      // bytes of leaves, and of originals
-	begun   queue      // renders that hold memory already
-	fresh   queue      // others
-	behind  queue      // pictures that no request waits for
-	cancel  func()     // ends the picture that is made in the background; nil where none is
-	seats   seats      // for pictures whose originals are being fetched
+	mu      sync.Mutex       // guards what follows
+	drained bool             // nothing begins any more
+	joined  int              // requests whose pictures are made or waited for
+	idle    queue            // of those: the ones that have no leave; and seats
+	working int              // slots in use, with those that are lent
+	lent    int              // slots that are used behind, and go to the first request that needs them
+	taken   int64            // bytes of leaves, and of originals
+	begun   queue            // renders that hold memory already
+	fresh   queue            // others
+	behind  queue            // pictures that no request waits for
+	cancel  func()           // ends the picture that is made in the background; nil where none is
+	seats   map[string]*seat // by image
 	larder
 }
 
@@ -59,11 +59,12 @@ type turn struct {
 
 	// Of a request that has joined:
 	waits bool                    // it is in gate.idle
+	seat  *seat                   // that it is of; nil where it is none's
 	end   context.CancelCauseFunc // of its work
 }
 
 func newGate(slots, most int, memory int64, held *resize.Pyramids) *gate {
-	return &gate{slots: slots, most: most, memory: memory, held: held, waited: func(time.Duration) {}, larder: newLarder(memory), seats: seats{taken: make(map[string]*seat)}}
+	return &gate{slots: slots, most: most, memory: memory, held: held, waited: func(time.Duration) {}, larder: newLarder(memory), seats: make(map[string]*seat)}
 }
 
 // defaultRenderMemory is half of the runtime's memory limit, where one is set.
@@ -88,19 +89,15 @@ func (g *gate) join(ctx context.Context) (_ context.Context, part func(), err er
 	t := &turn{path: pathOf(ctx)}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	seated := false
 	if a := askerOf(ctx); a != nil {
-		g.rise(a.image())
+		seated = g.rise(g.seats[a.image()])
 	}
 	switch {
 	case g.drained:
 		return nil, nil, errClosing
-	case g.joined >= g.slots+g.most:
-		spare := g.idle.spare(t.path)
-		if spare == nil {
-			return nil, nil, errOverloaded
-		}
-		g.begin(spare)
-		spare.end(errOverloaded)
+	case !seated && !g.place(t.path):
+		return nil, nil, errOverloaded
 	}
 	g.joined++
 	g.idle.push(t)
@@ -131,8 +128,7 @@ func (g *gate) drain() {
 	defer g.mu.Unlock()
 	g.drained = true
 	for t := g.idle.front(); t != nil; t = g.idle.front() {
-		g.begin(t)
-		t.end(errClosing)
+		g.oust(t, errClosing)
 	}
 	for t := g.beginning.front(); t != nil; t = g.beginning.front() {
 		g.refuse(&g.beginning, t, errClosing)
@@ -337,7 +333,7 @@ func (g *gate) state() gateState {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	s := gateState{
-		waiting: g.idle.waiting, most: g.most, working: g.working, slots: g.slots,
+		waiting: g.idle.waiting - len(g.seats), most: g.most, working: g.working, slots: g.slots,
 		originals: g.growing.waiting + g.beginning.waiting, taken: g.taken, memory: g.memory,
 	}
 	if g.held != nil {

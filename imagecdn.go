@@ -474,7 +474,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx := askedBy(r, req)
 	defer func() {
 		if ctx.seat != nil {
-			h.gate.unseat(ctx.image(), ctx.seat)
+			h.gate.unseat(ctx.seat)
 		}
 	}()
 	if h.followed && h.opts.ServerTiming {
