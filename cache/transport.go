@@ -34,6 +34,8 @@ type Transport struct {
 	stop context.CancelFunc
 	work sync.WaitGroup // refreshes behind, and exchanges with the origin, for whomever
 
+	steps [len(stepSizes)]sync.Pool // of *[]byte
+
 	mu         sync.Mutex          // guards refreshing, and that work grows only while base lasts
 	refreshing map[string]struct{} // flights that run behind
 
@@ -672,8 +674,10 @@ func (t *Transport) readBody(resp *http.Response, grow func(bytes, expect int64)
 					return nil, roomError{err}
 				}
 			}
-			larger := make([]byte, len(body), n)
+			larger := t.step(n)
 			copy(larger, body)
+			larger = larger[:len(body)]
+			t.stepped(body)
 			body = larger
 		}
 		n, err := resp.Body.Read(body[len(body):cap(body)])
@@ -697,6 +701,27 @@ func (t *Transport) readBody(resp *http.Response, grow func(bytes, expect int64)
 		case err != nil:
 			return nil, err
 		}
+	}
+}
+
+// stepSizes are the sizes that a body outgrows most often, which other bodies have the memory of next.
+var stepSizes = [...]int64{firstBytes, 4 * firstBytes}
+
+// step is memory for n bytes of a body, whatever is in it.
+func (t *Transport) step(n int64) []byte {
+	if i := slices.Index(stepSizes[:], n); i >= 0 {
+		if b, _ := t.steps[i].Get().(*[]byte); b != nil {
+			return *b
+		}
+	}
+	return make([]byte, n)
+}
+
+// stepped is told of a body that has outgrown its memory.
+func (t *Transport) stepped(body []byte) {
+	body = body[:cap(body)]
+	if i := slices.Index(stepSizes[:], int64(len(body))); i >= 0 {
+		t.steps[i].Put(&body)
 	}
 }
 
