@@ -118,3 +118,10 @@ func AdminRoutes(h *Handler) (api, open, signed []string) {
 	}
 	return api, open, signed
 }
+
+// Seats is how many originals have a place in the queue before they are here.
+func Seats(h *Handler) int {
+	h.gate.mu.Lock()
+	defer h.gate.mu.Unlock()
+	return len(h.gate.seats)
+}
