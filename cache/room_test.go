@@ -290,3 +290,45 @@ func TestRoomOfStoredBytes(t *testing.T) {
 		tr.Close()
 	}
 }
+
+// The memory that a body outgrows is another's next: none of them has what another has written.
+func TestBodiesKeepTheirBytes(t *testing.T) {
+	body := func(path string) string {
+		n := 0
+		fmt.Sscanf(path, "/%d", &n)
+		return strings.Repeat(fmt.Sprintf("%08d", n), (50+n*37%300)<<7) // 50 to 350 KiB
+	}
+	m, o := new(meter), new(fakeOrigin)
+	o.answers(func(r *http.Request) (*http.Response, error) {
+		text := body(r.URL.Path)
+		resp := reply(200, text, "Cache-Control: max-age=60")
+		if resp.ContentLength = int64(len(text)); len(text)%3 == 0 {
+			resp.ContentLength = -1
+		}
+		return resp, nil
+	})
+	transport := NewTransport(NewMemory(64<<20), o, &TransportOptions{Room: m.room})
+	defer transport.Close()
+	var group sync.WaitGroup
+	for g := range 4 {
+		group.Go(func() {
+			kept := make(map[string]*Result)
+			for i := range 25 {
+				path := fmt.Sprintf("/%d", 100*g+i)
+				res, err := transport.Fetch(t.Context(), path, "")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				kept[path] = res
+			}
+			for path, res := range kept {
+				if string(res.body) != body(path) {
+					t.Errorf("%s has other bytes", path)
+				}
+				res.Done()
+			}
+		})
+	}
+	group.Wait()
+}
