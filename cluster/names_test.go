@@ -462,6 +462,7 @@ func TestNamesOfAFormatThatIsNotKnownAreLeftAlone(t *testing.T) {
 }
 
 func TestLookupsOfADeadEngineEndSoonAndThenAtOnce(t *testing.T) {
+	t.Parallel()
 	e := startEngine(t)
 	a := newNameNode(t, e, 0)
 	a.o.Timeout = 100 * time.Millisecond
@@ -489,6 +490,7 @@ func TestLookupsOfADeadEngineEndSoonAndThenAtOnce(t *testing.T) {
 }
 
 func TestTheWatchGoesOnWhenTheEngineIsBack(t *testing.T) {
+	t.Parallel()
 	e := startEngine(t)
 	a, b := newNameNode(t, e, 0), newNameNode(t, e, 0)
 	e.stop()
