@@ -7,7 +7,13 @@ import (
 	"github.com/imagecdn/imagecdn/cache"
 )
 
-// share opens what nodes share beside purges. Until then nothing is.
+// openJobs opens the log of jobs.
+func (c *Cluster) openJobs(ctx context.Context) (err error) {
+	c.jobs, err = newJobs(ctx, c.js, jobsOptions{Prefix: c.o.Prefix, Replicas: c.o.Replicas, Self: c.o.Name, Logger: c.o.Logger})
+	return err
+}
+
+// share opens what nodes share beside purges and jobs. Until then nothing is.
 func (c *Cluster) share(ctx context.Context, n node) error {
 	if c.o.OwnNames {
 		return nil
@@ -36,6 +42,7 @@ type learner interface {
 }
 
 func (c *Cluster) closeBuckets() {
+	c.jobs.Close()
 	if n := c.names.Load(); n != nil {
 		n.Close()
 	}
@@ -73,7 +80,4 @@ func (c *Cluster) Turn(ctx context.Context, k cache.Key) (end func(), mine bool)
 	return func() {}, true
 }
 
-type (
-	jobs  struct{}
-	turns struct{}
-)
+type turns struct{}

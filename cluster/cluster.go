@@ -235,6 +235,10 @@ func newCluster(ctx context.Context, nc *nats.Conn, o Options) (*Cluster, error)
 		c.cancel()
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
+	if err := c.openJobs(ctx); err != nil {
+		c.cancel()
+		return nil, fmt.Errorf("cluster: %w", err)
+	}
 	c.work.Go(c.watchConnection)
 	return c, nil
 }
@@ -263,7 +267,7 @@ func (c *Cluster) watchConnection() {
 func (c *Cluster) Self() string { return c.o.Name }
 
 // Log implements [imagecdn.Cluster].
-func (c *Cluster) Log() purge.SharedLog { return nil }
+func (c *Cluster) Log() purge.SharedLog { return c.jobs }
 
 // now is the time since c began, by the monotonic clock.
 func (c *Cluster) now() time.Duration { return time.Since(c.base) }
