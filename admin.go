@@ -57,11 +57,13 @@ const maxAPIBody = 1 << 20
 //	GET  /api/v1/purges/events      the states of all jobs as Server-Sent Events, after Last-Event-ID if given
 //	POST /api/v1/purges/check       {"text":"/photos/cat.jpg, /photos/dog.jpg"}: what is wrong with each path, before they are purged
 //	GET  /api/v1/stats              what has been served, fetched and made, and how full the cache and the queues are
+//	GET  /api/v1/nodes              the nodes of the cluster, as this one sees them
 //	GET  /api/v1/images/SOURCE/PATH what is known and kept of an image
 //	GET  /api/v1/openapi.json       all this as an OpenAPI document
 //	GET  /console                   the same for people, in a browser; whoever has a key signs in with it
 //	GET  /metrics                   what docs/metrics.md lists, in Prometheus' text format; with a key, unless AdminOptions.PublicMetrics
-//	GET  /healthz, /readyz          200 while the process lives, and while it serves; without a key
+//	GET  /healthz, /readyz          200 while the process lives, and while it serves, as a node of a cluster where it has caught up with all purges; without
+//	                                a key
 //
 // and, for clients that were written for others, as docs/compatible-apis.md has it:
 //
@@ -136,6 +138,7 @@ func (a *admin) api() []route {
 		{"POST /purges/{id}/retry", a.retry},
 		{"POST /purges/{id}/cancel", a.cancel},
 		{"GET /stats", a.stats},
+		{"GET /nodes", a.nodes},
 		{"GET /images/{source}/{path...}", a.image},
 		{"GET /openapi.json", a.openAPI},
 	}
@@ -240,6 +243,10 @@ func (a *admin) ready(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a.h.leave()
+	if n := a.h.nodesReport(); n != nil && !n.Ready {
+		http.Error(w, n.Reason, http.StatusServiceUnavailable)
+		return
+	}
 	io.WriteString(w, "ok\n")
 }
 

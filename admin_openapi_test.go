@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/imagecdn/imagecdn"
+	"github.com/imagecdn/imagecdn/internal/clustertest"
 	"github.com/imagecdn/imagecdn/purge"
 )
 
@@ -128,11 +129,15 @@ func TestOpenAPI(t *testing.T) {
 		origin.set("/cat.png", answer{header: cachedAnHour, body: paint(t, red, 40, 30)})
 		origin.set("/logo.png", answer{header: cachedAnHour, body: paint(t, green, 8, 8)})
 		h, err := imagecdn.New(imagecdn.Sources{"photos": {Transport: origin}}, &imagecdn.Options{
-			Purge:  o,
-			Client: func(r *http.Request) string { return r.Header.Get("Test-Client") },
+			Purge:   o,
+			Cluster: clustertest.New().Node("a"),
+			Client:  func(r *http.Request) string { return r.Header.Get("Test-Client") },
 		})
 		if err != nil {
 			t.Fatal(err)
+		}
+		for h.Cluster().Ready() != nil {
+			time.Sleep(time.Millisecond)
 		}
 		return h
 	}
@@ -246,6 +251,8 @@ func TestOpenAPI(t *testing.T) {
 		{"POST /purges/{id}/cancel", "/purges/" + done + "/cancel", "", "", "", 409},
 		{"POST /purges/{id}/cancel", "/purges/" + closedID + "/cancel", "", "", "closed", 503},
 		{"GET /stats", "/stats", "", "", "", 200},
+		{"GET /nodes", "/nodes", "", "", "", 200},
+		{"GET /nodes", "/nodes", "", "", "busy", 200},
 		{"GET /images/{source}/{path}", "/images/photos/cat.png", "", "", "", 200},
 		{"GET /images/{source}/{path}", "/images/photos/logo.png", "", "session", "", 200},
 		{"GET /images/{source}/{path}", "/images/photos/none.png", "", "", "", 200},

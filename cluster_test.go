@@ -505,3 +505,43 @@ func (n *failingNode) Close() error {
 	n.closed = true
 	return n.Node.Close()
 }
+
+// A node that is cut off is not ready, and says so wherever an operator looks.
+func TestAdminOfANode(t *testing.T) {
+	f := openFleet(t, newOrigin(), nil)
+	admin := f.all[1].Admin(&imagecdn.AdminOptions{Keys: []string{"k"}})
+	ask := func(path string) *httptest.ResponseRecorder {
+		return get(admin, path, "Authorization", "Bearer k")
+	}
+	for _, tt := range []struct {
+		ready   int
+		current string
+		nodes   string
+		page    string
+	}{
+		{http.StatusOK, "imagecdn_node_current 1\n", `"ready":true,"reason":""`, "this one"},
+		{http.StatusServiceUnavailable, "imagecdn_node_current 0\n", `"ready":false,"reason":"the node b is cut off`, "This node is not ready"},
+	} {
+		if w := ask("/readyz"); w.Code != tt.ready || strings.Count(w.Body.String(), "\n") != 1 {
+			t.Errorf("readyz: %d %q", w.Code, w.Body)
+		}
+		metrics := ask("/metrics").Body.String()
+		if !strings.Contains(metrics, tt.current) || !strings.Contains(metrics, `imagecdn_node_seen_seconds{node="c"} 0`) {
+			t.Errorf("metrics: there is no %q", tt.current)
+		}
+		if w := ask("/api/v1/nodes"); !strings.Contains(w.Body.String(), tt.nodes) || strings.Count(w.Body.String(), `"name"`) != 3 {
+			t.Errorf("nodes: %s", w.Body)
+		}
+		if w := ask("/console"); !strings.Contains(w.Body.String(), tt.page) {
+			t.Errorf("the console has no %q", tt.page)
+		}
+		f.nodes[1].Cut(cache.CutOff)
+	}
+	alone := open(t, newOrigin(), nil).Admin(&imagecdn.AdminOptions{Keys: []string{"k"}})
+	if w := get(alone, "/api/v1/nodes", "Authorization", "Bearer k"); w.Body.String() != `{"ready":true,"reason":"","nodes":[]}`+"\n" {
+		t.Errorf("without a cluster: %s", w.Body)
+	}
+	if w := get(alone, "/console", "Authorization", "Bearer k"); strings.Contains(w.Body.String(), `id="nodes"`) {
+		t.Error("the console has nodes without a cluster")
+	}
+}

@@ -301,6 +301,7 @@ type logView struct {
 	Cursor string
 	Next   string
 	Stats  *statsReport
+	Nodes  *nodesReport // nil without a cluster
 }
 
 // A logRow is a job in the log.
@@ -330,7 +331,7 @@ func (c *console) logPage(w http.ResponseWriter, r *http.Request) {
 		c.fail(w, r, err)
 		return
 	}
-	view := logView{Form: c.newForm(), Rows: make([]logRow, len(records)), Cursor: cursor, Next: next, Stats: c.h.report()}
+	view := logView{Form: c.newForm(), Rows: make([]logRow, len(records)), Cursor: cursor, Next: next, Stats: c.h.report(), Nodes: c.h.nodesReport()}
 	view.Form.Text = r.URL.Query().Get("path")
 	for i := range records {
 		view.Rows[i] = newLogRow(&records[i])

@@ -94,6 +94,7 @@ func (s *Stats) Metrics() []Metric {
 	s.cacheMetrics(l)
 	s.purgeMetrics(l)
 	s.cdnMetrics(l)
+	s.nodeMetrics(l)
 	return l.all
 }
 

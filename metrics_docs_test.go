@@ -12,6 +12,7 @@ import (
 
 	"github.com/imagecdn/imagecdn"
 	"github.com/imagecdn/imagecdn/cache"
+	"github.com/imagecdn/imagecdn/internal/clustertest"
 	"github.com/imagecdn/imagecdn/purge/cdn"
 )
 
@@ -34,7 +35,7 @@ func everyMetric(t *testing.T) (names []string, all map[string]*documented) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := open(t, newOrigin(), &imagecdn.Options{Cache: cache.Tiered(cache.NewMemory(0), disk), CDNs: edges})
+	h := open(t, newOrigin(), &imagecdn.Options{Cache: cache.Tiered(cache.NewMemory(0), disk), CDNs: edges, Cluster: clustertest.New().Node("a")})
 	if _, err := h.Purge(t.Context(), []string{"bad"}, nil); err == nil {
 		t.Fatal("a bad path was taken") // which makes a sample of refusals
 	}

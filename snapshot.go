@@ -61,6 +61,9 @@ type Stats struct {
 	Decoded DecodedStats
 	Cache   CacheStats
 
+	// Node is how the handler is as a node of a cluster. Nil means that there is none.
+	Node *NodeStats
+
 	// Purges is what the invalidation service has done.
 	Purges purge.Stats
 
@@ -224,6 +227,7 @@ func (h *Handler) Stats() *Stats {
 	if h.opts.CDNs != nil {
 		s.CDNs = h.opts.CDNs.Stats()
 	}
+	s.Node = nodeStats(h.opts.Cluster)
 	return s
 }
 
