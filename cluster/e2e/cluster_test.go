@@ -54,7 +54,7 @@ func startFleet(t testing.TB, s setup) *fleet {
 	if s.bound == 0 {
 		s.bound = 1500 * time.Millisecond
 	}
-	path := binary(t, binaries.node)
+	path := command(t, binaries.node)
 	logs := logsOf(t)
 	f := &fleet{t: t, policy: s.policy, bound: s.bound, w: newWitness(s.images)}
 	f.origin = startOrigin(t, f.w, s.images)
@@ -70,7 +70,7 @@ func startFleet(t testing.TB, s setup) *fleet {
 			n.args = append(n.args, "-bucket", s.bucket)
 		}
 		if i < len(s.skew) && s.skew[i] != 0 {
-			n.binary, n.env = binary(t, binaries.skewed), []string{fmt.Sprintf("E2E_CLOCK_SKEW=%d", int64(s.skew[i]/time.Second))}
+			n.binary, n.env = command(t, binaries.skewed), []string{fmt.Sprintf("E2E_CLOCK_SKEW=%d", int64(s.skew[i]/time.Second))}
 		}
 		f.nodes = append(f.nodes, n)
 	}

@@ -72,8 +72,8 @@ func build(name, module string, args ...string) (string, error) {
 	return path, nil
 }
 
-// binary is what one of binaries' functions has built.
-func binary(t testing.TB, built func() (string, error)) string {
+// command is what one of binaries' functions has built.
+func command(t testing.TB, built func() (string, error)) string {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("starts many processes")

@@ -28,7 +28,7 @@ type natsServer struct {
 // startNATS starts servers: one, or several that are one JetStream cluster.
 func startNATS(t testing.TB, logs string, n int) []*natsServer {
 	t.Helper()
-	path := binary(t, binaries.nats)
+	path := command(t, binaries.nats)
 	for try := 0; ; try++ {
 		servers := configureNATS(t, path, logs, n)
 		for _, s := range servers {

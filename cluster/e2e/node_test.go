@@ -221,7 +221,9 @@ func (n *node) metric(t testing.TB, name string) (sum float64) {
 }
 
 // renders is how many pictures the node has made.
-func (n *node) renders(t testing.TB) int { return int(n.metric(t, "imagecdn_render_duration_seconds_count")) }
+func (n *node) renders(t testing.TB) int {
+	return int(n.metric(t, "imagecdn_render_duration_seconds_count"))
+}
 
 // events calls seen with each event of a job that the node tells of, until ctx ends.
 func (n *node) events(ctx context.Context, seen func(id string, state purge.State, at time.Time)) error {

@@ -33,7 +33,9 @@ type seen struct {
 
 const maxEvents = 60
 
-func newWitness(images int) *witness { return &witness{began: time.Now(), images: make([]seen, images)} }
+func newWitness(images int) *witness {
+	return &witness{began: time.Now(), images: make([]seen, images)}
+}
 
 // note keeps what has happened to an image, for a reader.
 func (w *witness) note(n int, format string, args ...any) {
