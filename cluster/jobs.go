@@ -85,13 +85,14 @@ type jobsStats struct {
 }
 
 const (
-	jobParallel    = 16               // requests at once
-	maxJobData     = 32 << 20         // bytes of one entry
-	maxJobPart     = 512 << 10        // bytes of one message
-	markersLast    = time.Hour        // that a deletion can be heard of
-	partsOrphaned  = 10 * time.Minute // parts that are older and that nothing names are left from a write that was interrupted
-	maxLost        = 20_000           // jobs that were removed by others and are known as such
-	maxChangeBytes = 16 << 20         // of what others have written and a watch has not handed on; beyond that it reads them again
+	jobParallel    = 16                    // requests at once
+	watchDelay     = 50 * time.Millisecond // for which a watch waits, as most jobs are at their end by then, and are told of once
+	maxJobData     = 32 << 20              // bytes of one entry
+	maxJobPart     = 512 << 10             // bytes of one message
+	markersLast    = time.Hour             // that a deletion can be heard of
+	partsOrphaned  = 10 * time.Minute      // parts that are older and that nothing names are left from a write that was interrupted
+	maxLost        = 20_000                // jobs that were removed by others and are known as such
+	maxChangeBytes = 16 << 20              // of what others have written and a watch has not handed on; beyond that it reads them again
 )
 
 // A jobItem is a job in the index.
@@ -1049,6 +1050,7 @@ func (l *jobs) Watch(ctx context.Context, changed func(purge.LogEntry)) {
 		case !ok:
 			select {
 			case <-c.wake:
+				pause(ctx, watchDelay)
 			case <-ctx.Done():
 			case <-l.ctx.Done():
 			}
