@@ -90,7 +90,7 @@ const (
 	deleters = 16
 )
 
-// A Store is a [cache.Store], a [cache.Lister] and a [cache.Counter] in a bucket. All methods are safe for concurrent use.
+// A Store is a [cache.Store], a [cache.Lister], a [cache.Counter] and a [cache.Settler] in a bucket. All methods are safe for concurrent use.
 type Store struct {
 	opts   Options
 	bucket *blob.Bucket
@@ -462,4 +462,5 @@ var _ interface {
 	cache.Store
 	cache.Lister
 	cache.Counter
+	cache.Settler
 } = (*Store)(nil)

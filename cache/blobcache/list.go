@@ -65,10 +65,13 @@ func (s *Store) dirs(ctx context.Context, prefix string) (names []string, err er
 }
 
 // List implements [cache.Lister], from the names of keys: a thousand images take one request. Of images with long paths it reads an
-// object each.
+// object each. What is freed elsewhere, see [cache.Elsewhere], is not listed.
 func (s *Store) List(ctx context.Context, source string, visit func(source, image string, names []cache.ListedName) error) error {
 	if s.isClosed() {
 		return errClosed
+	}
+	if cache.IsElsewhere(ctx) {
+		return nil
 	}
 	g := s.gens.Load()
 	if g == nil {

@@ -23,6 +23,7 @@ type write struct {
 	// Guarded by the store's mu.
 	valid   func() bool
 	removed bool
+	written bool
 	writing bool   // it is waited for, not cut short: the bucket might take it all the same, after it was taken back
 	next    *write // put again after it was removed
 }
@@ -181,6 +182,35 @@ func (s *Store) upload(ctx context.Context, w *write) {
 	default:
 		s.written.Add(1)
 		s.count(w.key, +1)
+		s.mu.Lock()
+		w.written = true
+		s.mu.Unlock()
+	}
+}
+
+// Settle implements [cache.Settler].
+func (s *Store) Settle(ctx context.Context, k cache.Key) bool {
+	for waited := false; ; waited = true {
+		s.mu.Lock()
+		w, closed := s.pending[k], s.closed
+		s.mu.Unlock()
+		switch g := s.gens.Load(); {
+		case w != nil:
+		case closed, waited, g == nil:
+			return false // it was not written
+		default: // it was written before, by whomever, or was not
+			object := imageDir(g.of(k.Source), k.Source, k.Image) + thingName(k)
+			return s.try(ctx, "looking", s.opts.ReadTimeout, func(ctx context.Context) error { return s.look(ctx, object) }) == nil
+		}
+		if err := wait(ctx, []*write{w}); err != nil {
+			return false
+		}
+		s.mu.Lock()
+		written := w.written
+		s.mu.Unlock()
+		if written {
+			return true
+		}
 	}
 }
 

@@ -14,7 +14,8 @@ import (
 )
 
 // Remove implements [cache.Store]. It lists the image's prefix, deletes what is there, and the composites that references
-// there tell of. An error says that some of it may be left; the next call goes on.
+// there tell of. An error says that some of it may be left; the next call goes on. Where that is done elsewhere, see [cache.Elsewhere], only what this
+// node is about to write goes.
 func (s *Store) Remove(ctx context.Context, source, image string) (cache.Removed, error) {
 	if s.isClosed() {
 		return cache.Removed{}, errClosed
@@ -23,6 +24,12 @@ func (s *Store) Remove(ctx context.Context, source, image string) (cache.Removed
 	f := s.freeing(pending)
 	if err := wait(ctx, busy); err != nil {
 		return f.all, err
+	}
+	if cache.IsElsewhere(ctx) {
+		s.mu.Lock()
+		delete(s.counted, imageKey{source, image})
+		s.mu.Unlock()
+		return f.all, nil
 	}
 	// Another node may have removed all since, and kept more of this image. What it has put away by then is found.
 	if err := s.refresh(ctx); err != nil {
@@ -36,17 +43,23 @@ func (s *Store) Remove(ctx context.Context, source, image string) (cache.Removed
 }
 
 // RemoveAll implements [cache.Store]. One small object makes all of it unreachable, whatever there is. Then it is freed, for
-// Options.RemoveAllTimeout; the rest of that goes behind.
+// Options.RemoveAllTimeout; the rest of that goes behind. Where that is done elsewhere, see [cache.Elsewhere], only what this node is about to write goes.
 func (s *Store) RemoveAll(ctx context.Context, source string) (cache.Removed, error) {
 	if s.isClosed() {
 		return cache.Removed{}, errClosed
 	}
-	defer s.stopTidying()()
+	elsewhere := cache.IsElsewhere(ctx)
+	if !elsewhere {
+		defer s.stopTidying()()
+	}
 	pending, busy := s.removePending(func(so, _ string) bool { return source == "" || so == source })
 	f := s.freeing(pending)
 	s.mu.Lock()
 	clear(s.counted)
 	s.mu.Unlock()
+	if elsewhere {
+		return f.all, wait(ctx, busy)
+	}
 	if err := s.bump(ctx, source); err != nil {
 		return f.all, err
 	}

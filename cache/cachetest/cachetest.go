@@ -64,6 +64,8 @@ var storeRules = []struct {
 	{"RemoveAll with a context that has ended leaves the rest for the next call", (*tester).removesLater},
 	{"A put after a Remove is kept as any other", (*tester).putsAgain},
 	{"What is put is not changed, and what is got can be kept", (*tester).unchanged},
+	{"What has settled can be found, where a store settles, and what was never put cannot", (*tester).settles},
+	{"What is freed elsewhere stays where nodes share it, and goes where they do not", (*tester).freesElsewhere},
 	{"Concurrent use gives no wrong bytes", (*tester).concurrent},
 	{"A context that has ended gives no wrong bytes and keeps nothing broken", (*tester).cancelled},
 	{"Close may be called twice, and a closed store has and keeps nothing, and does not panic", (*tester).closed},
@@ -73,6 +75,66 @@ type tester struct {
 	*testing.T
 	store cache.Store
 	table *cache.Table
+}
+
+func (t *tester) settles() {
+	if !cache.Settles(t.store) {
+		if !cache.Settle(t.Context(), t.store, key("s", "/cat", cache.Derivative, "never put")) {
+			t.Error("a store that does not settle has something to wait for")
+		}
+		return
+	}
+	settled := 0
+	for i := range 20 {
+		k, th := key("s", "/cat", cache.Derivative, fmt.Sprint("settled", i)), thing(fmt.Sprint("settled", i))
+		t.put(k, th)
+		for range 2 { // the second has nothing to wait for
+			if cache.Settle(t.Context(), t.store, k) {
+				settled++
+				if !t.has(k, th) {
+					t.Error("what has settled is not there")
+				}
+			}
+		}
+	}
+	if settled < 20 {
+		t.Errorf("of 20 things, %d of 40 times one has settled: too few", settled)
+	}
+	if cache.Settle(t.Context(), t.store, key("s", "/cat", cache.Derivative, "never put")) {
+		t.Error("what was never put has settled")
+	}
+	refused := key("s", "/cat", cache.Derivative, "refused")
+	if err := t.store.Put(t.Context(), refused, thing("refused"), func() bool { return false }); err != nil {
+		t.Error(err)
+	}
+	if cache.Settle(t.Context(), t.store, refused) {
+		t.Error("what was not to be kept has settled")
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	k := key("s", "/cat", cache.Derivative, "late")
+	t.put(k, thing("late"))
+	cache.Settle(ended, t.store, k) // which returns
+}
+
+func (t *tester) freesElsewhere() {
+	elsewhere := cache.Elsewhere(t.Context())
+	shared := cache.Settles(t.store)
+	for _, all := range []bool{false, true} {
+		k, th := key("s", "/cat", cache.Derivative, fmt.Sprint("elsewhere", all)), thing("elsewhere")
+		t.put(k, th)
+		settled := cache.Settle(t.Context(), t.store, k)
+		free, purge := func() error { _, err := t.store.Remove(elsewhere, "s", "/cat"); return err }, func() error { return t.table.Purge("s", "/cat", cache.Delete) }
+		if all {
+			free, purge = func() error { _, err := t.store.RemoveAll(elsewhere, "s"); return err }, func() error { return t.table.PurgeAll("s", cache.Delete) }
+		}
+		if err := errors.Join(purge(), free()); err != nil {
+			t.Fatal(err)
+		}
+		if has := t.has(k, th); has != (shared && settled) {
+			t.Errorf("freed elsewhere, of a source %v: it is there: %v", all, has)
+		}
+	}
 }
 
 func key(source, image string, kind cache.Kind, what string) cache.Key {
