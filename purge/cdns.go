@@ -119,6 +119,7 @@ func (s *Service) tellCDNs(j *Job, parts map[string][]string) {
 				continue
 			}
 			s.finish(k, whyClosed)
+			k.busy = false
 		}
 		s.flushing--
 	}()

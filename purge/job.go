@@ -28,6 +28,7 @@ type Job struct {
 	// With a SharedLog.
 	followed bool   // another node's: shown here and not worked on
 	owner    string // of a followed job, where that is known
+	busy     bool   // a worker has it, or what comes after one; also while it is lost, until that has let go
 	lost     bool   // it was this node's, and what its new owner made of it has not been seen yet
 	saved    int    // the seq that the log has, from here
 	shift    int    // of seq here against that in the log, once it was lost
@@ -206,6 +207,9 @@ const maxBackoff = 30 * time.Second
 // path that keeps failing delays the others of its job by no wait of its own.
 func (s *Service) run(j *Job) {
 	s.mu.Lock()
+	for _, k := range j.all() {
+		k.busy = true
+	}
 	var todo []int // indexes of paths
 	for i, p := range j.rec.Paths {
 		if !p.State.Final() {
@@ -324,6 +328,7 @@ func (s *Service) outward(j *Job, some bool, parts map[string][]string) {
 	j.group = nil // while one is saved, another may be retried
 	for _, k := range all {
 		s.finish(k, "")
+		k.busy = false
 	}
 }
 

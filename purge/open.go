@@ -56,7 +56,7 @@ func (s *Service) load(ctx context.Context) error {
 			return fmt.Errorf("purge: the log %s: %w", s.o.Log, err)
 		}
 		k, err := parseEntry(e)
-		if s.shared != nil && e.Owner != s.o.Nodes.Self() {
+		if s.shared != nil && e.Owner != s.self {
 			if err != nil {
 				s.cannotRead(e, err)
 			} else {

@@ -44,7 +44,8 @@ func (s *Service) ringPaths(j *Job, flushed []string, resumed State) []string {
 	return flushed
 }
 
-// newRing prepares the ring of j's attempt: the nodes that its record knows of have said nothing as yet. s.mu is held.
+// newRing prepares the ring of j's attempt: the nodes that its record knows of have said nothing as yet, and this one, if it was such a node before
+// it took the job over, is none. s.mu is held.
 func (s *Service) newRing(j *Job, paths []string, parts map[string][]string) *ring {
 	r := &ring{
 		flush: NodeFlush{ID: j.rec.ID, Attempt: j.rec.Attempt, Scope: j.rec.Scope, Source: j.rec.Source, Mode: j.rec.Mode, Paths: paths},
@@ -55,7 +56,7 @@ func (s *Service) newRing(j *Job, paths []string, parts map[string][]string) *ri
 			continue
 		}
 		k.edit()
-		k.rec.Nodes = slices.DeleteFunc(k.rec.Nodes, func(n NodeResult) bool { return n.Name == anyNode })
+		k.rec.Nodes = slices.DeleteFunc(k.rec.Nodes, func(n NodeResult) bool { return n.Name == anyNode || n.Name == s.self })
 		r.before[k] = make(map[string]nodeCount)
 		for i := range k.rec.Nodes {
 			n := &k.rec.Nodes[i]
@@ -113,6 +114,7 @@ func (s *Service) tellNodes(j *Job, r *ring) {
 		j.group = nil // while one is saved, another may be retried
 		for _, k := range all {
 			s.finish(k, whyClosed)
+			k.busy = false
 		}
 	}()
 	s.mu.Lock()

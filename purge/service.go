@@ -145,6 +145,7 @@ type Service struct {
 	target Target
 	o      ServiceOptions
 	shared SharedLog // o.Log, where it is one
+	self   string    // of o.Nodes
 
 	ctx    context.Context // of all work; ends when Close cuts it short
 	cancel context.CancelFunc
@@ -221,6 +222,9 @@ func newService(t Target, o *ServiceOptions) *Service {
 		gone:     make(chan struct{}),
 	}
 	s.shared, _ = s.o.Log.(SharedLog)
+	if s.o.Nodes != nil {
+		s.self = s.o.Nodes.Self()
+	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
 }
@@ -492,6 +496,7 @@ func (s *Service) work(j *Job) {
 			j.group = nil
 			for _, k := range all {
 				s.finish(k, errPanic.Error())
+				k.busy = false
 			}
 			defer s.unlock()
 			if j := s.next(); j != nil {

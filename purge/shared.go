@@ -155,7 +155,7 @@ func (s *Service) changed(e LogEntry) {
 		s.cannotRead(e, err)
 		return
 	}
-	if e.Owner == s.o.Nodes.Self() {
+	if e.Owner == s.self {
 		return
 	}
 	s.sawOther(e.ID)
@@ -275,8 +275,9 @@ func (s *Service) isFollowed(j *Job) bool {
 // disband has those who share the work of j, which is another node's now, go on by themselves. s.mu is held.
 func (s *Service) disband(j *Job) {
 	group := j.group
-	j.group = nil
+	j.group, j.busy = nil, false
 	for _, k := range group {
+		k.busy = false
 		switch {
 		case k.over():
 		case s.ctx.Err() != nil:
@@ -324,7 +325,7 @@ func (s *Service) claim(id string) error {
 		s.mu.Unlock()
 		return ErrClosed
 	}
-	if j == nil || !j.followed || j.retrying || j.rec.State == Done || !j.rec.State.Final() {
+	if j == nil || !j.followed || j.retrying || j.busy || j.rec.State == Done || !j.rec.State.Final() {
 		s.mu.Unlock()
 		return nil // Retry says what is wrong
 	}
@@ -338,7 +339,7 @@ func (s *Service) claim(id string) error {
 		err = ErrNotOwner // somebody else has it go on already
 	case k.Record.State == Done:
 		err = ErrNothingFailed
-	case e.Owner != s.o.Nodes.Self():
+	case e.Owner != s.self:
 		err = s.guard("SharedLog.Take", func() error { return s.shared.Take(e) })
 	}
 
@@ -370,7 +371,7 @@ func (s *Service) sweep(again map[string]bool) map[string]bool {
 		}
 		switch {
 		case e.Final:
-		case e.Owner == s.o.Nodes.Self():
+		case e.Owner == s.self:
 			if s.isStray(e.ID) {
 				if len(next) < maxOrphans {
 					next[e.ID] = true
@@ -384,7 +385,7 @@ func (s *Service) sweep(again map[string]bool) map[string]bool {
 		}
 	}
 	for _, e := range jobs {
-		if e.Owner != s.o.Nodes.Self() && !waited { // others have seen the same in this moment
+		if e.Owner != s.self && !waited { // others have seen the same in this moment
 			waited = true
 			s.sleep(rand.N(sweepEvery / 4))
 		}
@@ -416,13 +417,14 @@ func (s *Service) lookUpDoubtful() {
 	}
 }
 
-// isStray reports whether a job that is this node's, by the log, is not known here: what was taken or written, and came back as an error.
+// isStray reports whether an unfinished job that is this node's, by the log, is not worked on: a write or a Take of it came back as an error
+// and was none, or what had it here before it was lost had not let go of it.
 func (s *Service) isStray(id string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_, making := s.making[id]
 	j := s.byID[id]
-	return !making && !slices.Contains(s.dropped, id) && (j == nil || j.followed && !j.retrying)
+	return !making && !slices.Contains(s.dropped, id) && (j == nil || (j.followed || j.rec.State.Final()) && !j.retrying && !j.busy)
 }
 
 // takeOver goes on with an unfinished job as a restart would, once it is this node's. It reports whether there is room for more.
@@ -438,6 +440,10 @@ func (s *Service) takeOver(e LogEntry) bool {
 		s.mu.Unlock()
 		return false
 	}
+	if old := s.byID[e.ID]; old != nil && (old.busy || old.retrying) { // what has it here is to let go of it before
+		s.mu.Unlock()
+		return true
+	}
 	s.admitted++ // and Close waits
 	s.live += size
 	s.mu.Unlock()
@@ -448,8 +454,8 @@ func (s *Service) takeOver(e LogEntry) bool {
 		s.unlock()
 	}()
 
-	if e.Owner == s.o.Nodes.Self() {
-		if e, k, err = s.lookUp(e.ID); err != nil || e.Final || e.Owner != s.o.Nodes.Self() {
+	if e.Owner == s.self {
+		if e, k, err = s.lookUp(e.ID); err != nil || e.Final || e.Owner != s.self {
 			return true
 		}
 	} else if !s.o.Nodes.Lost(e.Owner) {
@@ -480,8 +486,12 @@ func (s *Service) takeOver(e LogEntry) bool {
 		return false // it is this node's in the log
 	}
 	if old := s.byID[e.ID]; old != nil {
-		if !old.followed || old.retrying || old.suspended {
-			return true
+		if !old.followed && k.Seq <= old.saved {
+			return true // it was taken and nothing was made of it: what is under way here is what the log has
+		}
+		s.lose(old)
+		if old.busy || old.retrying || old.suspended {
+			return true // it is a stray
 		}
 		s.own(old, kept{Accepted: true, Seq: j.seq, Record: j.rec})
 		j = old
