@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/zstd"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/imagecdn/imagecdn/purge"
@@ -39,6 +40,7 @@ type jobs struct {
 	o      jobsOptions
 	bucket string
 	kv     jetstream.KeyValue
+	conn   *nats.Conn
 	part   int // bytes of a message
 	enc    *zstd.Encoder
 	dec    *zstd.Decoder
@@ -144,6 +146,7 @@ func newJobs(ctx context.Context, js jetstream.JetStream, o jobsOptions) (*jobs,
 	l := &jobs{
 		o:      o,
 		bucket: o.Prefix + "_jobs",
+		conn:   js.Conn(),
 		part:   maxJobPart,
 		behind: make(map[*jobItem]struct{}),
 		first:  newChanges(),
@@ -392,7 +395,7 @@ func (l *jobs) put(ctx context.Context, it *jobItem, data []byte, final bool) (e
 			}
 			return nil
 		}
-		if !errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
+		if !isConflict(err) {
 			return err
 		}
 		l.conflicts.Add(1)
@@ -411,7 +414,7 @@ func (l *jobs) put(ctx context.Context, it *jobItem, data []byte, final bool) (e
 				l.wrote(it, now, head, value, data)
 				return nil
 			}
-			if !errors.Is(err, jetstream.ErrKeyExists) && !errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
+			if !isConflict(err) {
 				return err
 			}
 		default:
@@ -552,7 +555,7 @@ func (l *jobs) sweep() {
 	if err != nil {
 		return
 	}
-	defer drained(w)
+	defer stopWatch(w)
 	for {
 		select {
 		case part, ok := <-w.Updates():
@@ -614,7 +617,7 @@ func (l *jobs) drop(ctx context.Context, id string) error {
 		l.mu.Lock()
 		it.mine = mine
 		l.mu.Unlock()
-		if !errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
+		if !isConflict(err) {
 			return err
 		}
 		l.conflicts.Add(1)
@@ -700,7 +703,7 @@ func (l *jobs) take(ctx context.Context, it *jobItem, e purge.LogEntry) error {
 	}
 	value := append(append(line, '\n'), body...)
 	now, err := l.kv.Update(ctx, jobKey(it.id), value, there.Revision())
-	if errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
+	if isConflict(err) {
 		l.conflicts.Add(1)
 		return purge.ErrNotOwner
 	}
@@ -897,14 +900,18 @@ func (l *jobs) followOnce() error {
 	l.mu.Lock()
 	known := l.newest // what is not read again of what was written up to here is there no more
 	l.mu.Unlock()
+	connected := l.conn.StatusChanged(nats.CONNECTED)
+	defer l.conn.RemoveStatusListener(connected)
 	w, err := l.kv.Watch(l.ctx, "j.*")
 	if err != nil {
 		return err
 	}
-	defer drained(w)
+	defer stopWatch(w)
 	seen := make(map[string]struct{})
 	for {
 		select {
+		case <-connected: // sooner than the watch finds out that its consumer is gone
+			return errWatchEnded
 		case there, ok := <-w.Updates():
 			switch {
 			case !ok:

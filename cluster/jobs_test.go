@@ -221,7 +221,7 @@ func TestLargeRecordsAreKeptInPartsAndTheirPartsGoWithThem(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer drained(w)
+		defer stopWatch(w)
 		n := 0
 		for part := range w.Updates() {
 			if part == nil {

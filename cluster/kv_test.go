@@ -58,6 +58,7 @@ func (e *engine) stop() {
 func (e *engine) connect() jetstream.JetStream {
 	e.t.Helper()
 	nc, err := nats.Connect(e.s.ClientURL(), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond), nats.ReconnectJitter(0, 0),
+		nats.ReconnectBufSize(-1),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	if err != nil {
 		e.t.Fatal(err)

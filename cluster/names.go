@@ -17,6 +17,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/imagecdn/imagecdn/cache"
@@ -41,6 +42,7 @@ type names struct {
 	bucket string
 	kv     jetstream.KeyValue
 	stream jetstream.Stream
+	conn   *nats.Conn
 	writer string // in what this one writes, so that its watch skips that
 	queues []nameQueue
 	forget chan forgotten
@@ -131,6 +133,7 @@ func newNames(ctx context.Context, js jetstream.JetStream, o namesOptions) (*nam
 	n := &names{
 		o:      o,
 		bucket: o.Prefix + "_names",
+		conn:   js.Conn(),
 		writer: rand.Text()[:13],
 		queues: make([]nameQueue, nameWriters),
 		forget: make(chan forgotten, maxForgotten),
@@ -364,7 +367,7 @@ func (n *names) writeOne(name cache.Name, p pendingName) error {
 			n.wrote(key, writtenName{now, p.at, requested})
 			return nil
 		}
-		if !errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
+		if !isConflict(err) {
 			return err
 		}
 		n.conflicts.Add(1)
@@ -375,7 +378,7 @@ func (n *names) writeOne(name cache.Name, p pendingName) error {
 				n.wrote(key, writtenName{now, p.at, requested})
 				return nil
 			}
-			if !errors.Is(err, jetstream.ErrKeyExists) && !errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
+			if !isConflict(err) {
 				return err
 			}
 			rev = 0
@@ -481,7 +484,7 @@ func (n *names) forgetImage(f forgotten) error {
 			continue
 		}
 		err = n.kv.Delete(ctx, key, jetstream.LastRevision(there.Revision()))
-		if err != nil && !errors.Is(err, jetstream.ErrKeyRevisionMismatch) { // else there is a newer one
+		if err != nil && !isConflict(err) { // else there is a newer one
 			return err
 		}
 		n.gone(key)
@@ -512,13 +515,17 @@ var (
 )
 
 func (n *names) watchOnce() error {
+	connected := n.conn.StatusChanged(nats.CONNECTED)
+	defer n.conn.RemoveStatusListener(connected)
 	w, err := n.kv.WatchAll(n.ctx, jetstream.UpdatesOnly())
 	if err != nil {
 		return err
 	}
-	defer drained(w)
+	defer stopWatch(w)
 	for {
 		select {
+		case <-connected: // sooner than the watch finds out that its consumer is gone
+			return errWatchEnded
 		case there, ok := <-w.Updates():
 			if !ok {
 				return errWatchEnded
@@ -802,13 +809,24 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// drained stops a watch. Until its subscription has ended, that may be in the middle of handing on an update, which somebody has to take.
-func drained(w jetstream.KeyWatcher) {
-	_ = w.Stop()
+// stopWatch ends a watch, behind, for the engine is told. Until that is done the watch may be in the middle of handing on an update, which somebody has to take.
+func stopWatch(w jetstream.KeyWatcher) {
+	go func() { _ = w.Stop() }()
 	go func() {
 		for range w.Updates() {
 		}
 	}()
+}
+
+// isConflict reports whether a write was refused because its key has another revision than it named. A bucket with replicas says so in a way
+// of its own, which jetstream.KeyValue does not translate everywhere.
+func isConflict(err error) bool {
+	if errors.Is(err, jetstream.ErrKeyExists) || errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
+		return true
+	}
+	refused := new(jetstream.APIError)
+	return errors.As(err, &refused) &&
+		(refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }
 
 func orDefault[T comparable](v, def T) T {
