@@ -46,6 +46,7 @@ import (
 	"github.com/gofrs/flock"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Options are the settings of a Server. Name and Dir are required.
@@ -299,7 +300,7 @@ func (s *Server) wait(ctx context.Context, o *Options, log *bridge) error {
 	limit := cmp.Or(o.StartTimeout, time.Minute)
 	end := time.NewTimer(limit)
 	defer end.Stop()
-	for !s.ready(len(o.Peers) > 0) {
+	for !s.ready(len(o.Peers) > 0) || !s.answers(ctx) {
 		again := time.NewTimer(20 * time.Millisecond)
 		select {
 		case <-again.C:
@@ -327,6 +328,24 @@ func (s *Server) ready(clustered bool) bool {
 	}
 	info, err := s.server.Jsz(nil)
 	return err == nil && info.Meta != nil && info.Meta.Leader != "" && s.server.JetStreamIsCurrent()
+}
+
+// answers reports whether JetStream answers a client here. When there is a leader, this server may not have heard yet of who asks it for what: then
+// a request is lost, and who has sent it would wait for long.
+func (s *Server) answers(ctx context.Context) bool {
+	nc, err := nats.Connect(s.URL(), append(s.ConnectOptions(), nats.NoReconnect(), nats.Timeout(time.Second))...)
+	if err != nil {
+		return false
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return false
+	}
+	ctx, stop := context.WithTimeout(ctx, 250*time.Millisecond)
+	defer stop()
+	_, err = js.AccountInfo(ctx)
+	return err == nil
 }
 
 // waited says what has been waited for in vain.
