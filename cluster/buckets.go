@@ -15,6 +15,13 @@ func (c *Cluster) openJobs(ctx context.Context) (err error) {
 
 // share opens what nodes share beside purges and jobs. Until then nothing is.
 func (c *Cluster) share(ctx context.Context, n node) error {
+	if !c.o.OwnRenders {
+		turns, err := newTurns(ctx, c.js, turnsOptions{Prefix: c.o.Prefix, Replicas: c.o.Replicas, Self: c.o.Name, Logger: c.o.Logger})
+		if err != nil {
+			return err
+		}
+		c.turns.Store(turns)
+	}
 	if c.o.OwnNames {
 		return nil
 	}
@@ -43,6 +50,9 @@ type learner interface {
 
 func (c *Cluster) closeBuckets() {
 	c.jobs.Close()
+	if t := c.turns.Load(); t != nil {
+		t.Close()
+	}
 	if n := c.names.Load(); n != nil {
 		n.Close()
 	}
@@ -77,7 +87,8 @@ func (c *Cluster) forgetNames(paths []string, position uint64) {
 
 // Turn implements [imagecdn.Cluster].
 func (c *Cluster) Turn(ctx context.Context, k cache.Key) (end func(), mine bool) {
+	if t := c.turns.Load(); t != nil {
+		return t.Turn(ctx, k)
+	}
 	return func() {}, true
 }
-
-type turns struct{}

@@ -170,7 +170,7 @@ type Cluster struct {
 	flushes *flushes
 	names   atomic.Pointer[names]
 	jobs    *jobs
-	turns   *turns
+	turns   atomic.Pointer[turns]
 
 	sent struct { // beats that have not been read back
 		sync.Mutex
