@@ -11,7 +11,7 @@ ROUNDS ?= 6
 OPS ?= 1000000
 KILLS ?= 500
 
-.PHONY: help test race purego arm64 fuzz golden sheets console bench bench-compare bench-peers soak load hits caches hitratio generate lint cross browser smoke s3 conformance ci
+.PHONY: help test race purego arm64 fuzz golden sheets console bench bench-compare bench-peers soak cluster load hits caches hitratio generate lint cross browser smoke s3 conformance ci
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -66,6 +66,11 @@ bench-compare: ## compare with the commit REF, in ROUNDS (6) rounds that alterna
 soak: ## OPS (1,000,000) operations of random histories, and KILLS (500) kills of the real server, in about a quarter of an hour
 	go test -run '^TestRandomHistories$$' -count 1 -v -timeout 0 . -soak.ops $(OPS)
 	go test -run '^TestKillNineJobs$$' -count 1 -v -timeout 0 ./internal/command -jobkills $(KILLS)
+
+cluster: ## vet and test the nested module cluster: nodes on NATS, its server in their processes, and the command with both (minutes)
+	go -C cluster mod tidy -diff
+	go -C cluster vet ./...
+	go -C cluster test -timeout 15m ./...
 
 browser: ## look at SVG in a real Chromium: nothing of it runs, and it looks the same (a minute or two)
 	go test -run Chromium -count 1 -v -timeout 10m . -chromium

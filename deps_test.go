@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"flag"
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -214,16 +217,57 @@ func TestImportPolicy(t *testing.T) {
 	}
 }
 
-// Who does without OpenTelemetry, Prometheus' client and buckets downloads none of them: they are for nested modules.
+// Who does without OpenTelemetry, Prometheus' client, buckets and NATS downloads none of them: they are for nested modules.
 func TestModulesThatAreKeptOut(t *testing.T) {
 	data, err := os.ReadFile("go.mod")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, out := range []string{"go.opentelemetry.io/", "github.com/prometheus/", "gocloud.dev", "cloud.google.com/", "github.com/aws/", "github.com/Azure/", "google.golang.org/"} {
+	kept := []string{"go.opentelemetry.io/", "github.com/prometheus/", "gocloud.dev", "cloud.google.com/", "github.com/aws/", "github.com/Azure/", "google.golang.org/", "github.com/nats-io/"}
+	for _, out := range kept {
 		if strings.Contains(string(data), out) {
 			t.Errorf("go.mod requires %s", out)
 		}
+	}
+	if _, err := exec.LookPath("go"); err != nil {
+		t.Skip("the go command is not there to list imports: ", err)
+	}
+	for path, p := range listPackages(t) {
+		for _, out := range kept {
+			if p.Module != nil && strings.HasPrefix(p.Module.Path+"/", out) {
+				t.Errorf("a package of this module depends on %s, of %s", path, p.Module.Path)
+			}
+		}
+	}
+}
+
+// mostOfAProgram bounds a program that embeds one node, in bytes, for linux/amd64 without symbols: it had 15.2 MB before there was a module cluster.
+// Change it with a reason.
+const mostOfAProgram = 16 << 20
+
+var programSize = flag.Bool("program.size", false, "build a program that embeds a node, and hold it to its bound")
+
+// A program that embeds one node is no larger for what nested modules have.
+func TestSizeOfAProgram(t *testing.T) {
+	if !*programSize {
+		t.Skip("builds a program: -program.size")
+	}
+	if _, err := exec.LookPath("go"); err != nil || runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
+		t.Skip("the bound is for linux/amd64, built there: ", err)
+	}
+	file := filepath.Join(t.TempDir(), "program")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", file, "./internal/hitbench")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %v\n%s", cmd, err, out)
+	}
+	info, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d bytes", info.Size())
+	if info.Size() > mostOfAProgram {
+		t.Errorf("a program that embeds a node has %d bytes, and may have %d", info.Size(), int64(mostOfAProgram))
 	}
 }
 

@@ -38,6 +38,7 @@ var notRun = []struct {
 	{regexp.MustCompile(`^export IMAGECDN_KEY=…$`), "a key of the reader's; commands here have one in their environment", nil},
 	{regexp.MustCompile(`^make [a-z-]+( [A-Z_]+=\S+)*$`), "takes long, or needs other programs; scripts and CI run it", isTarget},
 	{regexp.MustCompile(`^go -C examples (run|test) \./\S+$`), "needs the modules of the frameworks; the tests of examples run each", isExample},
+	{regexp.MustCompile(`^go -C cluster build -o imagecdn \./\S+$`), "needs the modules of NATS and of buckets; the tests of cluster run it", isProgramOfCluster},
 	{regexp.MustCompile(`^(sudo )?(apt-get|install|systemctl|systemd-analyze|journalctl|docker|podman|caddy|kubectl) `), "needs another program, or changes the machine", nil},
 }
 
@@ -68,6 +69,11 @@ func isExample(t *testing.T, words []string) error {
 		return nil
 	}
 	_, err := os.Stat(filepath.Join(root, "examples", words[4], "main_test.go"))
+	return err
+}
+
+func isProgramOfCluster(t *testing.T, words []string) error {
+	_, err := os.Stat(filepath.Join(root, "cluster", words[len(words)-1], "main.go"))
 	return err
 }
 
@@ -451,13 +457,32 @@ func compare(t *testing.T, c command, got string) {
 	}
 }
 
+// isClusters reports whether a file of settings is for the command of the nested module cluster, whose tests start nodes with it.
+func isClusters(t *testing.T, f fence) bool {
+	t.Helper()
+	if !strings.HasPrefix(f.from, "docs/deploy/cluster-") {
+		return false
+	}
+	tests, err := filepath.Glob(filepath.Join(root, "cluster/cmd/imagecdn/*_test.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(tests, func(name string) bool {
+		b, err := os.ReadFile(name)
+		return err == nil && strings.Contains(string(b), `deployed(t, "`+filepath.Base(f.from)+`"`)
+	}) {
+		t.Errorf("%s:%d: no test of cluster/cmd/imagecdn starts a node with %s", f.page, f.line, f.from)
+	}
+	return true
+}
+
 // A file of settings is one that a server takes.
 func TestSettings(t *testing.T) {
 	needPrograms(t)
 	binary := build(t)
 	for _, p := range pages(t) {
 		for _, f := range p.fences {
-			if f.language != "toml" {
+			if f.language != "toml" || isClusters(t, f) {
 				continue
 			}
 			d := newDesk(t, binary, p.name)

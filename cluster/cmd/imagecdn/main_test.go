@@ -309,6 +309,10 @@ func TestThreeNodes(t *testing.T) {
 	web := httptest.NewServer(origin)
 	defer web.Close()
 	bucket := filepath.Join(t.TempDir(), "bucket")
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("a secret of 24 bytes or so\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	var peers []string
 	for range 3 {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -321,8 +325,10 @@ func TestThreeNodes(t *testing.T) {
 	}
 	var all []*server
 	for i, address := range peers {
-		all = append(all, begin(t, "-cache", t.TempDir(), "-source", "shop="+web.URL, "-bucket", bucketURL(bucket), "-cluster", "embed", "-node", fmt.Sprint("n", i+1),
-			"-peers", strings.Join(peers, ","), "-cluster-listen", address, "-cluster-bound", "2s"))
+		// The settings are those that docs/deploy.md shows.
+		file := deployed(t, "cluster-embed.toml", `"10.0.0.1:6222"`, `"`+address+`"`, `["10.0.0.1", "10.0.0.2", "10.0.0.3"]`, `["`+strings.Join(peers, `", "`)+`"]`,
+			"cdn-1", fmt.Sprint("cdn-", i+1), "https://img.example.com/", web.URL, "s3://my-cache?region=eu-central-1", bucketURL(bucket))
+		all = append(all, begin(t, "-config", file, "-cache", t.TempDir(), "-cluster-secret-file", secret, "-cluster-bound", "2s"))
 	}
 	for _, s := range all {
 		s.listens(t)
