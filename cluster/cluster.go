@@ -29,6 +29,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"regexp"
 	"sync"
@@ -162,15 +163,15 @@ type Cluster struct {
 	full    atomic.Bool   // the stream had so many purges, when it was read from its beginning, that some may have been dropped
 	again   chan struct{} // has an element when the stream is to be read anew
 
-	node node // since Join
+	node atomic.Pointer[joinedNode] // since Join
 
 	marks   *marks
 	members *members
 	waiting waiting // for applied
 	flushes *flushes
-	names   atomic.Pointer[names]
+	names   *names // nil where Options.OwnNames
 	jobs    *jobs
-	turns   atomic.Pointer[turns]
+	turns   *turns // nil where Options.OwnRenders
 
 	sent struct { // beats that have not been read back
 		sync.Mutex
@@ -231,17 +232,55 @@ func newCluster(ctx context.Context, nc *nats.Conn, o Options) (*Cluster, error)
 	c.marks = newMarks(maxMarks)
 	c.members = newMembers(c)
 	c.flushes = newFlushes(c)
-	if err := c.openStream(ctx); err != nil {
+	c.skip.Store(math.MaxUint64)
+	if err := c.open(ctx); err != nil {
 		c.cancel()
-		return nil, fmt.Errorf("cluster: %w", err)
-	}
-	if err := c.openJobs(ctx); err != nil {
-		c.cancel()
+		c.closeBuckets()
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
 	c.work.Go(c.watchConnection)
 	return c, nil
 }
+
+// open makes what the nodes have in common, or opens it, and tries again until ctx ends where servers are there that cannot do it yet: servers
+// that have just begun look for each other first.
+func (c *Cluster) open(ctx context.Context) error {
+	wait, told := 100*time.Millisecond, false
+	for {
+		attempt, stop := context.WithTimeout(ctx, 10*time.Second)
+		err := c.openStream(attempt)
+		if err == nil {
+			err = c.openBuckets(attempt)
+		}
+		stop()
+		if err == nil || !mayPass(err) {
+			return err
+		}
+		if !told {
+			c.o.Logger.Info("cluster: the servers are not ready, and are tried again", "node", c.o.Name, "error", err)
+			told = true
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return err
+		}
+		wait = min(2*wait, 2*time.Second)
+	}
+}
+
+// mayPass reports whether servers may do later what they have refused with err.
+func mayPass(err error) bool {
+	var api *jetstream.APIError
+	if errors.As(err, &api) {
+		return api.Code == 503 || api.ErrorCode == noSuitablePeers
+	}
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) ||
+		errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, nats.ErrConnectionReconnecting) || errors.Is(err, nats.ErrDisconnected)
+}
+
+// noSuitablePeers is the code of servers that are fewer than a stream is to be on.
+const noSuitablePeers = 10005
 
 // watchConnection has the stream read anew after each loss of the connection, until Close.
 func (c *Cluster) watchConnection() {

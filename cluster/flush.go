@@ -173,7 +173,7 @@ func (f *flushes) free(ctx context.Context, flush purge.NodeFlush) (res purge.Pa
 			err = fmt.Errorf("the node panicked: %v", p)
 		}
 	}()
-	return f.c.node.Flush(ctx, flush)
+	return f.c.node.Load().Flush(ctx, flush)
 }
 
 func (f *flushes) answered(m *nats.Msg) {

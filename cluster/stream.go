@@ -76,6 +76,8 @@ type node interface {
 	SavePosition(p cache.Position) error
 }
 
+type joinedNode struct{ node }
+
 type handlerNode struct {
 	*imagecdn.Node
 	*cache.Table
@@ -90,10 +92,7 @@ func (c *Cluster) join(ctx context.Context, n node) error {
 	if c.joined.Swap(true) {
 		return errors.New("cluster: Join was called before: a Cluster is for one handler")
 	}
-	c.node = n
-	if err := c.share(ctx, n); err != nil {
-		return fmt.Errorf("cluster: %w", err)
-	}
+	c.node.Store(&joinedNode{n})
 	r := &reader{c: c, kept: n.Position()}
 	if err := r.begin(ctx); err != nil {
 		return fmt.Errorf("cluster: %w", err)
@@ -206,7 +205,7 @@ func (c *Cluster) serverTime(ctx context.Context) (time.Time, error) {
 func (r *reader) forget(ctx context.Context, seq uint64) error {
 	r.c.skip.Store(math.MaxUint64) // what leases of after it would learn is not to be trusted yet
 	r.c.current.Store(0)
-	if err := r.c.node.Accept(ctx, purge.Request{Scope: purge.All, Mode: purge.Delete}); err != nil {
+	if err := r.c.node.Load().Accept(ctx, purge.Request{Scope: purge.All, Mode: purge.Delete}); err != nil {
 		return err
 	}
 	r.skip, r.last, r.failed = seq, 0, nil
@@ -459,7 +458,7 @@ func (r *reader) accept(ctx context.Context, requests []purge.Request) {
 		turns <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-turns }()
-			if err := r.c.node.Accept(ctx, req); err != nil && ctx.Err() == nil {
+			if err := r.c.node.Load().Accept(ctx, req); err != nil && ctx.Err() == nil {
 				r.c.o.Logger.Error("cluster: a purge is in force, and could not be kept; it is tried again", "error", err)
 				mu.Lock()
 				r.failed = append(r.failed, req)
@@ -479,7 +478,7 @@ func (r *reader) save() {
 		return
 	}
 	p := cache.Position{Log: r.log, Seq: r.last, Time: r.lastAt.UnixNano()}
-	if err := r.c.node.SavePosition(p); err != nil {
+	if err := r.c.node.Load().SavePosition(p); err != nil {
 		r.c.o.Logger.Warn("cluster: how far this node is could not be kept; after a restart it goes on from before", "error", err)
 		return
 	}

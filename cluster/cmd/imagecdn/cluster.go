@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -18,7 +17,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/imagecdn/imagecdn"
 	"github.com/imagecdn/imagecdn/cluster"
@@ -27,10 +25,8 @@ import (
 )
 
 const (
-	// joinTimeout bounds the wait for servers, of which there have to be as many as replicas when streams and buckets are made. joinAttempt bounds an
-	// attempt: servers that have no leader just then answer nothing at all.
-	joinTimeout = time.Minute
-	joinAttempt = 5 * time.Second
+	// joinTimeout bounds the wait for servers, of which there have to be as many as replicas when streams and buckets are made.
+	joinTimeout = 2 * time.Minute
 
 	// toEmbed is -cluster where the servers run in this process.
 	toEmbed = "embed"
@@ -183,29 +179,11 @@ func (n *node) options(ctx context.Context, env command.Env, opts *imagecdn.Opti
 	return nil
 }
 
-// join connects to the servers, and tries again while they are not ready.
+// join connects to the servers, and waits for what they are to have.
 func join(ctx context.Context, where string, o *cluster.Options, dial []nats.Option) (*cluster.Cluster, error) {
 	joining, stop := context.WithTimeout(ctx, joinTimeout)
 	defer stop()
-	for {
-		attempt, stop := context.WithTimeout(joining, joinAttempt)
-		joined, err := cluster.Connect(attempt, where, o, dial...)
-		stop()
-		if err == nil {
-			return joined, nil
-		}
-		// An answer of JetStream may be that there are too few servers yet. Without one there may be nobody to answer yet.
-		var refused jetstream.JetStreamError
-		if !errors.As(err, &refused) && !errors.Is(err, context.DeadlineExceeded) {
-			return nil, err
-		}
-		select {
-		case <-time.After(200 * time.Millisecond):
-		case <-joining.Done():
-			return nil, err
-		}
-		o.Logger.Info("cluster: trying again", "error", err)
-	}
+	return cluster.Connect(joining, where, o, dial...)
 }
 
 var notInNames = regexp.MustCompile(`[^A-Za-z0-9_-]+`)
