@@ -128,9 +128,15 @@ func TestOpenAPI(t *testing.T) {
 		}
 		origin.set("/cat.png", answer{header: cachedAnHour, body: paint(t, red, 40, 30)})
 		origin.set("/logo.png", answer{header: cachedAnHour, body: paint(t, green, 8, 8)})
+		hub := clustertest.New()
+		other, err := imagecdn.New(imagecdn.Sources{"photos": {Transport: origin}}, &imagecdn.Options{Cluster: hub.Node("b")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { other.Close() })
 		h, err := imagecdn.New(imagecdn.Sources{"photos": {Transport: origin}}, &imagecdn.Options{
 			Purge:   o,
-			Cluster: clustertest.New().Node("a"),
+			Cluster: hub.Node("a"),
 			Client:  func(r *http.Request) string { return r.Header.Get("Test-Client") },
 		})
 		if err != nil {

@@ -545,3 +545,31 @@ func TestAdminOfANode(t *testing.T) {
 		t.Error("the console has nodes without a cluster")
 	}
 }
+
+// The page of a job says what became of it on other nodes.
+func TestConsoleHasTheNodesOfAJob(t *testing.T) {
+	o := newOrigin()
+	o.set("/cat.png", answer{header: cacheFor("max-age=3600"), body: paint(t, red, 40, 40)})
+	f := openFleet(t, o, nil)
+	for _, h := range f.all {
+		mustGet(t, h, "/photos/cat.png?w=20")
+	}
+	f.nodes[2].Cut(cache.CutOff)
+	job, err := f.all[0].Purge(t.Context(), []string{"/photos/cat.png"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec, err := job.Wait(t.Context())
+	if err != nil || rec.State != purge.Done || len(rec.Nodes) != 2 {
+		t.Fatalf("%+v, %v", rec, err)
+	}
+	if b, c := rec.Nodes[0], rec.Nodes[1]; b.Outcome != purge.Flushed || b.Derivatives != 1 || c.Outcome != purge.Left {
+		t.Errorf("%+v", rec.Nodes)
+	}
+	page := get(f.all[0].Admin(&imagecdn.AdminOptions{Keys: []string{"k"}}), "/console/purges/"+rec.ID, "Authorization", "Bearer k").Body.String()
+	for _, want := range []string{"Other nodes", `data-label="Node">b<`, "flushed", `data-label="Node">c<`, "left"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page has no %q", want)
+		}
+	}
+}
