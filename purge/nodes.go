@@ -12,9 +12,10 @@ type Nodes interface {
 	// Self is the name of this node.
 	Self() string
 
-	// Flush has every other node carry out what f says, and calls report with a node's result as that changes, one call at a time. It
-	// returns when every node that may serve has a final result, or soon after ctx ends. A node that was lost, and so serves nothing
-	// of before until it has caught up, has the result Left.
+	// Flush has every other node carry out what f says, and calls report with a node's result as that changes, one call at a time, with
+	// counts of what this Flush has removed. It returns when every node that may serve has a final result, or soon after ctx ends; a node that it
+	// reported without a final result by then has failed. A node that was lost, and so serves nothing of before until it has caught up, has the
+	// result Left. It is called again, with all that was flushed, after a restart and after it failed.
 	Flush(ctx context.Context, f NodeFlush, report func(NodeResult))
 
 	// Lost reports whether a node is known to be no part of the cluster any more, so that its jobs are anybody's. It does no I/O.
@@ -54,15 +55,24 @@ const (
 	Failing NodeOutcome = "failed"  // the purge is in force there, and what it had could not be freed; see the reason
 )
 
-// A SharedLog is a [Log] that the services of all nodes write to. Each entry belongs to one of them; Write makes what it puts its writer's.
+// A SharedLog is a [Log] that the services of all nodes write to. Each entry belongs to one of them; Write makes what is new its writer's, and
+// leaves the Owner in put unread. Where an entry in put is another's, or was this node's and has been taken and dropped since, Write changes nothing and
+// returns an error that is [ErrNotOwner]. What is not this node's is not dropped, and that is no error. Package purgetest has the tests that each
+// must pass.
+//
+// A put may be held back for a second or so, and be replaced by the next, where the entry was put twice before and neither it nor what it
+// replaces is Final: nothing was promised with it. All others are as durable when Write returns as a [Log] has it. This node's
+// Entries and Unfinished have it at once.
 type SharedLog interface {
 	Log
 
-	// Watch calls changed with every entry that another node has put since the log was opened, or since the time before the first
-	// call, in an order that is that of the writes for each entry, until ctx ends. Where it has to begin anew, entries may come again.
+	// Watch calls changed with every entry that another node has put or taken since the log was opened, or since the time before the first
+	// call, in an order that is that of the writes for each entry, until ctx ends. Where puts of an entry follow closely, the last is
+	// enough. Where it has to begin anew, entries may come again.
 	Watch(ctx context.Context, changed func(LogEntry))
 
-	// Unfinished yields the entries that are not Final, as they are known here, without I/O.
+	// Unfinished yields the entries that are not Final, as they are known here, without I/O. What this node has written or taken is
+	// known at once.
 	Unfinished() iter.Seq[LogEntry]
 
 	// Take makes an entry this node's, if it is the owner's still and as it was: so that of several who take it one

@@ -25,12 +25,12 @@
 // Before Received, [Target.Accept] has returned: from then on nothing that was
 // cached before the purge is served as fresh, whatever becomes of the job. The
 // states after it report how the work behind goes on: asking the origin,
-// removing what is stored, and counting it. States are reported in this order
+// removing what is stored, here and then on the other nodes of a cluster, and counting it. States are reported in this order
 // and never twice in one attempt.
 //
 // FlushingCDN is passed through also where no CDN is configured; it is skipped
 // where an attempt leaves nothing for a CDN to do, because every path came out
-// [Unchanged] or failed.
+// [Unchanged] or failed, or because another node has failed.
 //
 // A job ends as Done only if every path is done. The failure of one path stops
 // no other: [Record] has a result for each, and [Service.Retry] makes a new
@@ -47,7 +47,7 @@
 //     memory they take, workers, and goroutines in callbacks: see [ServiceOptions].
 //   - A Target or a callback that panics is logged; it ends one path, or one
 //     call of the callback, and not the program.
-//   - A service at rest has no goroutines.
+//   - A service at rest has no goroutines, but for those that follow a [SharedLog].
 //
 // # Limits
 //
@@ -56,6 +56,21 @@
 // durable as the Target makes it, so a forgotten job never brings old bytes
 // back; what it leaves behind is room not yet reclaimed. The paths of one job are
 // purged one after another.
+//
+// # Several nodes
+//
+// With [ServiceOptions].Nodes, what a job has flushed here is flushed on the other nodes, while it is FlushingServers, and no CDN hears of it before
+// all of them have answered: [Record].Nodes has a result for each. A node that fails makes the job's end Error, and Retry asks all nodes again, which does no
+// harm. A node that is cut off or gone serves nothing of before; it has the outcome [Left], which is a success.
+//
+// With a [SharedLog] each service shows the jobs of all: List, Get and Events have them, and Job.Wait waits for them. A job belongs to one node, which alone works on it; the others
+// follow it. When a node is lost, another takes its unfinished jobs over and goes on as after a restart. If the node was not lost after all, its writes are refused, and it
+// follows. So each attempt of a job has one end, which is saved before anybody sees it: while the log is away, jobs do not end. States
+// between the first and the last may not be in such a log as yet, and are then gone through again.
+//
+// Retry makes a failed job of another node this node's; Cancel is for a node's own. Bounds of the log, such as MaxLog, say how much of others' records is kept
+// here; what leaves to make room stays in the log until its owner drops it, or the owner is lost. IDs grow over all nodes as far as their clocks are
+// within an hour of each other.
 //
 // # Fairness
 //

@@ -88,7 +88,7 @@ type ServiceOptions struct {
 
 	// Log keeps jobs and records, so that a restart forgets none; see [Open]. The
 	// caller closes it, after the service. Where it is a [SharedLog], the jobs of all nodes are seen here, and Nodes is needed; see
-	// "Several nodes" above. Zero means that they live in memory.
+	// "Several nodes" in the package comment. Zero means that they live in memory.
 	Log Log
 
 	// OnStatus is called with every state that any job reaches, as that of

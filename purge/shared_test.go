@@ -443,6 +443,50 @@ func TestJobsOfALostNodeAreTakenOver(t *testing.T) {
 	}
 }
 
+// A watch that is late tells of what the lost node had put when the job is this one's already: that takes nothing away.
+func TestALateWatchTakesNoJobAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newSite()
+		c.lag = func() time.Duration { return 30 * time.Second }
+		c.path = func(ctx context.Context, node, path string) (purge.PathResult, error) {
+			select {
+			case <-time.After(time.Minute):
+			case <-ctx.Done():
+			}
+			return purge.PathResult{Originals: 1}, ctx.Err()
+		}
+		a, la := c.open(t, "a", purge.ServiceOptions{CloseTimeout: -1})
+		b, _ := c.open(t, "b", purge.ServiceOptions{OnStatus: func(e purge.Event) {
+			if e.State == purge.Done && e.Seq != 5 {
+				t.Errorf("got %s", e.EventID())
+			}
+		}})
+		d, _ := c.open(t, "d", purge.ServiceOptions{})
+		j := submit(t, a, "/p/1")
+		time.Sleep(time.Second)
+		la.cut(errCutOff)
+		a.Close()
+		c.lose("a", true)
+		time.Sleep(5 * time.Second)
+		if b.Stats().TakenOver+d.Stats().TakenOver != 1 {
+			t.Fatal("nobody has it")
+		}
+		time.Sleep(time.Hour)
+		for _, s := range []*purge.Service{b, d} {
+			if r := get(t, s, j.ID()); r.State != purge.Done {
+				t.Errorf("got %+v", r)
+			}
+			if n := s.Stats(); n.TakenAway != 0 || n.TakenOver > 1 {
+				t.Errorf("it counts %+v", n)
+			}
+		}
+		if n := c.count("b purge /p/1") + c.count("d purge /p/1"); n != 1 {
+			t.Errorf("purged %d times", n)
+		}
+		closeAll(t, b, d)
+	})
+}
+
 // An intent of a lost node that is refused is dropped; one that the target does not accept as yet is tried again.
 func TestAnIntentOfALostNode(t *testing.T) {
 	for _, tt := range []struct {
