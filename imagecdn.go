@@ -335,7 +335,11 @@ func (h *Handler) openPurges(ctx context.Context) (err error) {
 		}
 		t = clusterTarget{h.targets, c}
 	}
-	h.purges, err = purge.Open(ctx, t, h.opts.purges())
+	o := h.opts.purges()
+	if h.opts.Cluster != nil {
+		o.Nodes = clusterNodes{h.opts.Cluster, h}
+	}
+	h.purges, err = purge.Open(ctx, t, o)
 	return err
 }
 
@@ -352,7 +356,6 @@ func (o *Options) purges() *purge.ServiceOptions {
 		p.CDNs = o.CDNs
 	}
 	if c := o.Cluster; c != nil {
-		p.Nodes = c
 		if log := c.Log(); log != nil {
 			p.Log = log
 		}

@@ -126,3 +126,24 @@ func (t clusterTarget) Accept(ctx context.Context, r purge.Request) error {
 	}
 	return t.cluster.Accept(ctx, r)
 }
+
+// clusterNodes are the other nodes as the invalidation service sees them.
+type clusterNodes struct {
+	Cluster
+	h *Handler
+}
+
+// Flush implements [purge.Nodes]. What a node that had not heard of the purge yet has put into a store that nodes share, after this one had removed what
+// was there, nobody can ask for any more; a takedown is to leave nothing all the same.
+func (n clusterNodes) Flush(ctx context.Context, f purge.NodeFlush, report func(purge.NodeResult)) {
+	n.Cluster.Flush(ctx, f, report)
+	if f.Scope != purge.Original || f.Mode != purge.Delete || !cache.Settles(n.h.store) {
+		return
+	}
+	for _, path := range f.Paths {
+		source, image := cutPath(path)
+		if err := cache.RemoveShared(ctx, n.h.store, source, image); err != nil && ctx.Err() == nil {
+			n.h.log.Warn("a purge has left what nobody can ask for", "path", path, "error", err)
+		}
+	}
+}

@@ -1,6 +1,9 @@
 package cache
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // A Store keeps things. It is loose: it may drop what it holds at any time, and need not keep what it
 // is given. What it returns under a key is always what was put there, byte for byte.
@@ -89,6 +92,18 @@ func Settles(s Store) bool {
 	}
 	_, is := s.(Settler)
 	return is
+}
+
+// RemoveShared is s.Remove in the tiers that are a [Settler] alone: for what other nodes may have put there since Remove was called.
+func RemoveShared(ctx context.Context, s Store, source, image string) error {
+	if t, ok := s.(*tiered); ok {
+		return errors.Join(RemoveShared(ctx, t.fast, source, image), RemoveShared(ctx, t.slow, source, image))
+	}
+	if _, is := s.(Settler); !is {
+		return nil
+	}
+	_, err := s.Remove(ctx, source, image)
+	return err
 }
 
 // A dropper is a Store that can forget an image's things without I/O.
