@@ -31,10 +31,16 @@ type nameNode struct {
 
 func newNameNode(t *testing.T, e *engine, off time.Duration) *nameNode {
 	t.Helper()
+	return newNameNodeOf(t, e, off, 1)
+}
+
+func newNameNodeOf(t *testing.T, e *engine, off time.Duration, replicas int) *nameNode {
+	t.Helper()
 	n := &nameNode{off: off, purges: make(map[string]uint64), learned: make(map[cache.Name]*cache.Entry)}
 	var err error
 	n.names, err = newNames(within(t), e.connect(), namesOptions{
 		Prefix:      "cdn",
+		Replicas:    replicas,
 		Timeout:     2 * time.Second, // the machine may be slow, and a miss would be another test
 		Purged:      n.purged,
 		ToCluster:   func(at time.Time) time.Time { return at.Add(-off) },
