@@ -65,6 +65,7 @@ type namesOptions struct {
 	MaxAge   time.Duration // of an entry in the bucket; zero means 24 hours
 	MaxBytes int64         // of the bucket; zero means 1 GiB, negative no limit. A full one takes nothing until something has aged
 	Timeout  time.Duration // of a lookup; zero means 250 ms
+	Lag      time.Duration // of the watch, beyond which it leaves out what it has missed; zero means a minute
 	Queue    int           // names that wait to be written; zero means 10,000
 
 	// Log says which log of purges positions are in. What was written in another is not known. Nil means that there is but one.
@@ -103,7 +104,7 @@ const (
 	maxForgotten   = 1_000    // images that wait to be forgotten
 	maxVersions    = 1_000    // of an image that Forget removes: what is left is purged all the same, and ages
 	maxRevisions   = 8_192    // whose revisions are known
-	maxWatchBehind = 10_000   // updates, beyond which the watch leaves out what it has missed
+	maxWatchBehind = 10_000   // updates, beyond which the watch leaves out what it has missed; see Lag
 
 	nameWriteTimeout = 5 * time.Second
 	nameWriteTries   = 5
@@ -128,6 +129,7 @@ type forgotten struct {
 func newNames(ctx context.Context, js jetstream.JetStream, o namesOptions) (*names, error) {
 	o.MaxAge = orDefault(o.MaxAge, 24*time.Hour)
 	o.Timeout = orDefault(o.Timeout, 250*time.Millisecond)
+	o.Lag = orDefault(o.Lag, time.Minute)
 	o.Queue = orDefault(o.Queue, 10_000)
 	o.MaxBytes = max(-1, orDefault(o.MaxBytes, 1<<30))
 	n := &names{
@@ -533,7 +535,7 @@ func (n *names) watchOnce() error {
 			if there == nil {
 				continue
 			}
-			if there.Delta() > maxWatchBehind {
+			if there.Delta() > maxWatchBehind || n.o.ToCluster(time.Now()).Sub(there.Created()) > n.o.Lag {
 				n.skipped.Add(1)
 				return errWatchBehind
 			}

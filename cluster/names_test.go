@@ -511,6 +511,61 @@ func TestTheWatchGoesOnWhenTheEngineIsBack(t *testing.T) {
 	})
 }
 
+func TestAWatchThatIsTooFarBehindGoesOnAtTheEnd(t *testing.T) {
+	t.Parallel()
+	e := startEngine(t)
+	a := newNameNode(t, e, 0)
+	holding, release := make(chan struct{}), make(chan struct{})
+	var first sync.Once
+	var mu sync.Mutex
+	learned := make(map[string]bool)
+	b, err := newNames(within(t), e.connect(), namesOptions{
+		Prefix: "cdn", Lag: 500 * time.Millisecond, ToCluster: a.o.ToCluster, FromCluster: a.o.FromCluster, Logger: quiet(),
+		Purged: func(cache.Name, *cache.Entry, uint64, time.Time) bool { return false },
+		Learn: func(n cache.Name, e *cache.Entry, valid func() bool) bool {
+			first.Do(func() { close(holding); <-release })
+			mu.Lock()
+			defer mu.Unlock()
+			learned[n.Version] = true
+			return true
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	tell := func(version string) {
+		n := cat
+		n.Version = version
+		a.tell(t, n, answer("1", a.now()), 1)
+	}
+	knows := func(version string) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return learned[version]
+	}
+	eventually(t, "the watch of b runs", func() bool {
+		tell("held")
+		select {
+		case <-holding:
+			return true
+		default:
+			return false
+		}
+	})
+	tell("missed")
+	time.Sleep(time.Second) // what was just told is to be too old
+	close(release)
+	eventually(t, "it begins anew", func() bool { return b.Stats().Skipped > 0 })
+	eventually(t, "it learns what comes then", func() bool {
+		tell("new")
+		return knows("new")
+	})
+	if knows("missed") {
+		t.Error("it learned what was too old")
+	}
+}
+
 // fakeUpdate is an entry as a bucket returns it.
 type fakeUpdate struct {
 	jetstream.KeyValueEntry
