@@ -122,10 +122,11 @@ func (n *node) members() (ready int) {
 	return ready
 }
 
-// A link is between a node and the servers.
+// A link is between a node and the servers: toxiproxy, and behind it a relay.
 type link struct {
 	t       testing.TB
 	proxies []*toxiproxy.Proxy
+	relays  []*relay
 }
 
 func startLink(t testing.TB, servers []*natsServer) *link {
@@ -133,12 +134,13 @@ func startLink(t testing.TB, servers []*natsServer) *link {
 	api := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()), zerolog.Nop())
 	l := &link{t: t}
 	for i, s := range servers {
-		p := toxiproxy.NewProxy(api, fmt.Sprint("proxy-", i), "127.0.0.1:0", s.address)
+		r := startRelay(t, s.address)
+		p := toxiproxy.NewProxy(api, fmt.Sprint("proxy-", i), "127.0.0.1:0", r.address)
 		if err := p.Start(); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(p.Stop)
-		l.proxies = append(l.proxies, p)
+		l.proxies, l.relays = append(l.proxies, p), append(l.relays, r)
 	}
 	return l
 }
@@ -184,6 +186,19 @@ func (l *link) spoil(kind, stream string, attributes map[string]any) {
 func (l *link) mend() {
 	for _, p := range l.proxies {
 		p.Toxics.ResetToxics(context.Background())
+	}
+}
+
+// freeze has what is sent arrive when thaw is called, whoever has hung up by then.
+func (l *link) freeze() {
+	for _, r := range l.relays {
+		r.frozen.Lock()
+	}
+}
+
+func (l *link) thaw() {
+	for _, r := range l.relays {
+		r.frozen.Unlock()
 	}
 }
 
