@@ -157,8 +157,14 @@ func digits(x float64) int {
 
 func millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// near allows for rounding to one digit behind the point.
-func near(a, b, part float64) bool { return math.Abs(a-b) <= math.Max(0.051, part*math.Abs(b)) }
+// near allows for rounding, to one digit behind the point of what is less than ten.
+func near(a, b, part float64) bool {
+	rounding := 0.051
+	if b > 10 {
+		rounding = 0.51
+	}
+	return math.Abs(a-b) <= math.Max(rounding, part*math.Abs(b))
+}
 
 // table reads a table of docs/scale.md that begins so: numbers, by their first column.
 func table(t *testing.T, header string) map[string][]float64 {
