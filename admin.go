@@ -256,11 +256,13 @@ var statusOfCode = map[string]int{
 	"not_found":       http.StatusNotFound,
 	"not_finished":    http.StatusConflict,
 	"not_waiting":     http.StatusConflict,
+	"not_owner":       http.StatusConflict,
 	"nothing_failed":  http.StatusConflict,
 	"too_many_paths":  http.StatusBadRequest,
 	"limited":         http.StatusTooManyRequests,
 	"busy":            http.StatusTooManyRequests,
 	"closed":          http.StatusServiceUnavailable,
+	"unavailable":     http.StatusServiceUnavailable,
 	"cancelled":       http.StatusServiceUnavailable,
 }
 

@@ -246,8 +246,8 @@ func newCluster(ctx context.Context, nc *nats.Conn, o Options) (*Cluster, error)
 // that have just begun look for each other first.
 func (c *Cluster) open(ctx context.Context) error {
 	wait, told := 100*time.Millisecond, false
-	for {
-		attempt, stop := context.WithTimeout(ctx, 10*time.Second)
+	for patience := 2 * time.Second; ; patience = min(2*patience, 15*time.Second) { // a server without a leader may say nothing at all
+		attempt, stop := context.WithTimeout(ctx, patience)
 		err := c.openStream(attempt)
 		if err == nil {
 			err = c.openBuckets(attempt)
@@ -348,12 +348,7 @@ func (c *Cluster) fence() {
 func (c *Cluster) Position() uint64 { return c.applied.Load() }
 
 // errCutOff says why a purge was refused.
-var errCutOff = &refusal{"cut_off", "cluster: this node is cut off from the others, and the purge was not accepted"}
-
-type refusal struct{ code, text string }
-
-func (e *refusal) Error() string { return e.text }
-func (e *refusal) Code() string  { return e.code }
+var errCutOff = fmt.Errorf("cluster: this node is cut off from the others, and the purge was not accepted: %w", purge.ErrUnavailable)
 
 // Ready implements [imagecdn.Cluster].
 func (c *Cluster) Ready() error {

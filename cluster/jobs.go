@@ -258,6 +258,9 @@ func (l *jobs) Write(put []purge.LogEntry, drop []string) error {
 		l.settled(it)
 		l.mu.Unlock()
 		if err := l.put(ctx, it, e.Data, e.Final); err != nil {
+			if mayPass(err) {
+				err = fmt.Errorf("%w: %w", purge.ErrUnavailable, err)
+			}
 			return fmt.Errorf("job %.36q: %w", e.ID, err)
 		}
 		l.mu.Lock()

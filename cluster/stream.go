@@ -256,7 +256,7 @@ func (r *reader) follow() error {
 	case <-r.c.again: // what follows begins anew in any case
 	default:
 	}
-	opening, done := context.WithTimeout(ctx, 5*time.Second)
+	opening, done := context.WithTimeout(ctx, 10*time.Second)
 	defer done()
 	s, err := r.c.js.Stream(opening, r.c.streamName())
 	if err != nil {
@@ -350,6 +350,9 @@ func (r *reader) consumer(ctx context.Context) (jetstream.Consumer, error) {
 		AckWait:           time.Minute,
 		MaxAckPending:     10_000,
 		InactiveThreshold: r.c.o.Retention,
+		// Where this node is it knows by itself, so a server that dies takes nothing along; and servers need not agree on it.
+		Replicas:      1,
+		MemoryStorage: true,
 	})
 }
 

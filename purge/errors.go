@@ -27,6 +27,9 @@ var (
 	// ErrNotOwner: the job belongs to another node.
 	ErrNotOwner error = &codedError{"not_owner", "purge: the job belongs to another node"}
 
+	// ErrUnavailable: the other nodes of the cluster, or what keeps the jobs of all, cannot be reached. Nothing was promised.
+	ErrUnavailable error = &codedError{"unavailable", "purge: the cluster cannot be reached"}
+
 	// ErrNothingFailed: there is nothing to retry.
 	ErrNothingFailed error = &codedError{"nothing_failed", "purge: nothing of the job has failed"}
 )
@@ -64,6 +67,7 @@ func (e *RequestError) Code() string { return "invalid_request" }
 //	limited          *LimitError       429
 //	busy             ErrBusy           429
 //	closed           ErrClosed         503
+//	unavailable      ErrUnavailable    503
 //	cancelled        the context ended 503
 //	internal         anything else     500
 //
