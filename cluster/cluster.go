@@ -156,6 +156,7 @@ type Cluster struct {
 	offset  atomic.Int64  // of the cluster's clock from this one's, in nanoseconds
 	beaten  atomic.Uint64 // the last beat that was sent
 	fencing sync.Mutex    // held while current and usurped change
+	heard   chan struct{} // closed when current has changed; guarded by fencing
 	usurped atomic.Bool   // a younger process has this node's name, or this one has left
 	joined  atomic.Bool
 	log     atomic.Value  // a string: which stream it is, by when it was made
@@ -226,7 +227,7 @@ func newCluster(ctx context.Context, nc *nats.Conn, o Options) (*Cluster, error)
 	if err != nil {
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
-	c := &Cluster{o: o, instance: rand.Text(), nc: nc, js: js, base: time.Now(), again: make(chan struct{}, 1)}
+	c := &Cluster{o: o, instance: rand.Text(), nc: nc, js: js, base: time.Now(), again: make(chan struct{}, 1), heard: make(chan struct{})}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.sent.at = make(map[uint64]time.Duration)
 	c.marks = newMarks(maxMarks)
@@ -334,6 +335,27 @@ func (c *Cluster) isCurrentFrom(t time.Duration) {
 	// By the wall clock it may be a little later: a clock that is being set right is no machine that was stopped.
 	c.wall.Store(time.Now().Add(until - c.now() + c.o.Bound).UnixNano())
 	c.current.Store(int64(until))
+	close(c.heard)
+	c.heard = make(chan struct{})
+}
+
+// waitCurrent waits until all was carried out here that was accepted before a time.
+func (c *Cluster) waitCurrent(ctx context.Context, t time.Duration) error {
+	for {
+		c.fencing.Lock()
+		heard, from := c.heard, time.Duration(c.current.Load())-c.o.Bound
+		c.fencing.Unlock()
+		if from >= t {
+			return nil
+		}
+		select {
+		case <-heard:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-c.ctx.Done():
+			return purge.ErrClosed
+		}
+	}
 }
 
 // fence has this node be current no more, ever.

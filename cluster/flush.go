@@ -196,6 +196,15 @@ func (f *flushes) answered(m *nats.Msg) {
 
 // Flush implements [purge.Nodes].
 func (c *Cluster) Flush(ctx context.Context, flush purge.NodeFlush, report func(purge.NodeResult)) {
+	// Where this process has accepted the purge, it has carried it out, and knows who else may serve. Of a job of before a restart or of another node
+	// it does once it is current: that job is taken only after longer than the bound. One that is tried again may be of a moment ago.
+	since := c.now() - c.o.Bound
+	if flush.Attempt > 1 {
+		since = c.now()
+	}
+	if c.waitCurrent(ctx, since) != nil {
+		return // with ctx, or for good
+	}
 	f := c.flushes
 	q := flushRequest{Flush: flush, Number: f.number.Add(1), Position: c.applied.Load()}
 	data, err := encode(q)

@@ -118,13 +118,15 @@ type reader struct {
 	c    *Cluster
 	kept cache.Position // what is on the disk of it
 
-	log    string    // which stream it is: when it was made
-	skip   uint64    // what is up to here is noted only: the table has it, or had nothing when it came
-	last   uint64    // the last message that was read
-	lastAt time.Time // when the server had it
-	read   time.Duration
-	failed []purge.Request // carried out in memory, and not on the disk
-	saved  time.Time
+	log     string    // which stream it is: when it was made
+	skip    uint64    // what is up to here is noted only: the table has it, or had nothing when it came
+	last    uint64    // the last message that was read
+	lastAt  time.Time // when the server had it
+	read    time.Duration
+	failed  []purge.Request // carried out in memory, and not on the disk
+	saved   time.Time
+	acked   time.Time
+	unacked int // messages since
 }
 
 // begin decides what of this node's names may be trusted.
@@ -440,7 +442,8 @@ func (r *reader) carryOut(ctx context.Context, batch []jetstream.Msg, next *uint
 	if tried > 0 || time.Since(r.saved) > time.Minute {
 		r.save()
 	}
-	if gap == nil {
+	if r.unacked += len(batch); gap == nil && (r.unacked > 1000 || time.Since(r.acked) > time.Second) {
+		r.unacked, r.acked = 0, time.Now()
 		_ = batch[len(batch)-1].Ack() // it is for those who look at the consumer: where this node goes on is on its own disk
 	}
 	return gap

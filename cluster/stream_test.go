@@ -460,3 +460,28 @@ func (k *link) mend() {
 	defer k.mu.Unlock()
 	k.off = false
 }
+
+// A job of before a restart is flushed when this node knows again who else may serve, and not before.
+func TestFlushOfAJobOfBeforeARestart(t *testing.T) {
+	s := startServer(t, t.TempDir(), -1)
+	var a, b fakeNode
+	ca := start(t, s.ClientURL(), "a", &a, Options{})
+	cb := start(t, s.ClientURL(), "b", &b, Options{})
+	ready(t, ca, cb)
+	ca.Close()
+	ca = start(t, s.ClientURL(), "a", &a, Options{})
+	var last purge.NodeResult
+	ca.Flush(t.Context(), purge.NodeFlush{ID: "1", Attempt: 1, Paths: []string{"/p/1"}}, func(r purge.NodeResult) { last = r })
+	if last.Name != "b" || last.Outcome != purge.Flushed {
+		t.Errorf("got %+v", last)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	s.Shutdown()
+	eventually(t, "a is cut off", func() bool { return ca.Ready() != nil })
+	last = purge.NodeResult{}
+	ca.Flush(ctx, purge.NodeFlush{ID: "2", Attempt: 1, Paths: []string{"/p/1"}}, func(r purge.NodeResult) { last = r })
+	if last.State.Final() {
+		t.Errorf("a node that is cut off has the result %+v", last)
+	}
+}

@@ -280,15 +280,19 @@ func (s *Service) run(j *Job) {
 		}
 		return
 	}
-	// The rings after this one: nodes hear of what was flushed here, and CDNs of what was flushed on all of them.
-	var flushed []string
+	// The rings after this one: nodes hear of all that is done here, as what is unchanged here may be another there, and CDNs of what was flushed.
+	var flushed, through []string
 	for _, i := range attempted {
-		if p := &j.rec.Paths[i]; p.flushed() {
+		p := &j.rec.Paths[i]
+		if p.State == Done {
+			through = append(through, p.Path)
+		}
+		if p.flushed() {
 			flushed = append(flushed, p.Path)
 		}
 	}
 	parts := s.partsOf(j, flushed, resumed)
-	if paths := s.ringPaths(j, flushed, resumed); len(paths) > 0 && !s.stopped {
+	if paths := s.ringPaths(j, through, resumed); len(paths) > 0 && !s.stopped {
 		s.flushing++
 		go s.tellNodes(j, s.newRing(j, paths, parts))
 		return

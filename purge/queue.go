@@ -188,7 +188,7 @@ func (j *Job) workOf() [sha256.Size]byte {
 	}
 	slices.Sort(paths[3:])
 	if j.rec.nodesLeft() {
-		paths = append(append(paths, "", anyNode), j.rec.flushedPaths()...)
+		paths = append(append(paths, "", anyNode), j.rec.donePaths()...)
 	}
 	for _, c := range j.rec.CDNs {
 		if len(c.Failed) > 0 {

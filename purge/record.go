@@ -242,6 +242,16 @@ func (r *Record) reached(s State, now time.Time) {
 	r.History = append(r.History, StateAt{s, r.Attempt, now})
 }
 
+// donePaths are the paths that are done here.
+func (r Record) donePaths() (paths []string) {
+	for _, p := range r.Paths {
+		if p.State == Done {
+			paths = append(paths, p.Path)
+		}
+	}
+	return paths
+}
+
 // flushedPaths are the paths that CDNs must hear of.
 func (r Record) flushedPaths() (paths []string) {
 	for _, p := range r.Paths {

@@ -32,16 +32,16 @@ type nodeCount struct {
 	bytes                              int64
 }
 
-// ringPaths returns what an attempt of j leaves for other nodes: what it flushed here or, where a node failed before, all that was
-// ever flushed. resumed is as for partsOf: once CDNs have heard of the purge, the ring within had answered. s.mu is held.
-func (s *Service) ringPaths(j *Job, flushed []string, resumed State) []string {
+// ringPaths returns what an attempt of j leaves for other nodes: what it is through with here or, where a node failed before, all that ever
+// was. resumed is as for partsOf: once CDNs have heard of the purge, the ring within had answered. s.mu is held.
+func (s *Service) ringPaths(j *Job, through []string, resumed State) []string {
 	switch {
 	case s.o.Nodes == nil, j.rec.Mode == Followed, resumed == FlushingCDN:
 		return nil
 	case j.rec.nodesLeft():
-		return j.rec.flushedPaths()
+		return j.rec.donePaths()
 	}
-	return flushed
+	return through
 }
 
 // newRing prepares the ring of j's attempt: the nodes that its record knows of have said nothing as yet, and this one, if it was such a node before

@@ -450,7 +450,7 @@ func TestALateWatchTakesNoJobAway(t *testing.T) {
 		c.lag = func() time.Duration { return 30 * time.Second }
 		c.path = func(ctx context.Context, node, path string) (purge.PathResult, error) {
 			select {
-			case <-time.After(time.Minute):
+			case <-time.After(50 * time.Second): // within PathTimeout
 			case <-ctx.Done():
 			}
 			return purge.PathResult{Originals: 1}, ctx.Err()
