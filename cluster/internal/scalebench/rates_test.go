@@ -19,28 +19,40 @@ import (
 	"github.com/imagecdn/imagecdn/purge"
 )
 
-// What a beat costs the server with so many nodes: each reads it through a consumer of its own. "acked" has each node acknowledge every batch that it
-// reads, "seldom" every hundredth.
+// What a beat costs the servers with so many nodes: each reads it through a consumer of its own. "acked" has each node acknowledge every batch that it
+// reads, "seldom" every hundredth. With three servers the state of a consumer is on all three, unless it is told to be in the memory of one.
 func BenchmarkBeats(b *testing.B) {
-	for _, c := range []struct {
-		name  string
-		every int
-	}{{"acked", 1}, {"seldom", 100}} {
-		for _, nodes := range []int{1, 16, 100, 300} {
-			b.Run(fmt.Sprintf("%s/nodes=%d", c.name, nodes), func(b *testing.B) { beats(b, nodes, c.every) })
-		}
+	for _, nodes := range []int{1, 16, 100, 300} {
+		b.Run(fmt.Sprintf("acked/nodes=%d", nodes), func(b *testing.B) { beats(b, nodes, 1, 1, false) })
+		b.Run(fmt.Sprintf("seldom/nodes=%d", nodes), func(b *testing.B) { beats(b, nodes, 100, 1, false) })
+	}
+	for _, nodes := range []int{16, 100} {
+		b.Run(fmt.Sprintf("replicas=3,acked/nodes=%d", nodes), func(b *testing.B) { beats(b, nodes, 1, 3, false) })
+		b.Run(fmt.Sprintf("replicas=3,seldom/nodes=%d", nodes), func(b *testing.B) { beats(b, nodes, 100, 3, false) })
+		b.Run(fmt.Sprintf("replicas=3,acked,consumers=1/nodes=%d", nodes), func(b *testing.B) { beats(b, nodes, 1, 3, true) })
+		b.Run(fmt.Sprintf("replicas=3,seldom,consumers=1/nodes=%d", nodes), func(b *testing.B) { beats(b, nodes, 100, 3, true) })
 	}
 }
 
-func beats(b *testing.B, nodes, every int) {
-	p := start(b, settings{})
-	_, js := connect(b, p.url)
-	stream(b, js, 1)
+func beats(b *testing.B, nodes, every, replicas int, inMemory bool) {
+	servers := startServers(b, replicas, false)
+	used := func() (cpu time.Duration) {
+		for _, p := range servers {
+			cpu += p.usage(b, "").CPU
+		}
+		return cpu
+	}
+	_, js := connect(b, servers[0].url)
+	stream(b, js, replicas)
 	var got atomic.Int64
 	for i := range nodes {
-		_, js := connect(b, p.url)
-		c, err := js.CreateConsumer(b.Context(), "bench_inv", jetstream.ConsumerConfig{Durable: fmt.Sprintf("node-%d", i), AckPolicy: jetstream.AckAllPolicy,
-			DeliverPolicy: jetstream.DeliverAllPolicy, AckWait: time.Minute, MaxAckPending: 10_000})
+		_, js := connect(b, servers[i%len(servers)].url)
+		config := jetstream.ConsumerConfig{Durable: fmt.Sprintf("node-%d", i), AckPolicy: jetstream.AckAllPolicy,
+			DeliverPolicy: jetstream.DeliverAllPolicy, AckWait: time.Minute, MaxAckPending: 10_000}
+		if inMemory {
+			config.Replicas, config.MemoryStorage = 1, true
+		}
+		c, err := js.CreateConsumer(b.Context(), "bench_inv", config)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -56,30 +68,30 @@ func beats(b *testing.B, nodes, every int) {
 		}
 		b.Cleanup(reading.Stop)
 	}
-	most := max(200, 200_000/nodes)
-	nc, _ := connect(b, p.url)
+	most := max(200, 100_000/nodes/replicas)
+	if replicas > 1 {
+		time.Sleep(3 * time.Second) // consumers elect leaders
+	}
 	var took, cpu time.Duration
 	delivered := 0.0
 	for b.Loop() {
-		before, began := p.usage(b, ""), time.Now()
+		before, began := used(), time.Now()
 		want := got.Load() + int64(most*nodes)
 		for i := range most { // some at a time, as beats come from many
-			if err := nc.PublishMsg(beat(i % nodes)); err != nil {
+			if _, err := js.PublishMsgAsync(beat(i % nodes)); err != nil {
 				b.Fatal(err)
 			}
 			if i%64 == 63 {
-				if err := nc.Flush(); err != nil {
-					b.Fatal(err)
-				}
+				<-js.PublishAsyncComplete()
 			}
 		}
 		for limit := time.Now().Add(time.Minute); got.Load() < want; time.Sleep(time.Millisecond) {
 			if time.Now().After(limit) {
-				b.Fatalf("%d of %d came", want-got.Load(), most*nodes)
+				b.Fatalf("%d of %d are missing", want-got.Load(), most*nodes)
 			}
 		}
 		took += time.Since(began)
-		cpu += p.usage(b, "").CPU - before.CPU
+		cpu += used() - before
 		delivered += float64(most * nodes)
 	}
 	b.ReportMetric(delivered/took.Seconds(), "delivered/s")
@@ -149,7 +161,7 @@ func BenchmarkPublish(b *testing.B) {
 		sync     bool
 	}{{"replicas=1", 1, false}, {"replicas=1,sync", 1, true}, {"replicas=3", 3, false}, {"replicas=3,sync", 3, true}} {
 		b.Run(c.name, func(b *testing.B) {
-			url := startServers(b, c.replicas, c.sync)
+			url := startServers(b, c.replicas, c.sync)[0].url
 			_, js := connect(b, url)
 			stream(b, js, c.replicas)
 			var times []time.Duration
@@ -185,11 +197,11 @@ func BenchmarkPublish(b *testing.B) {
 	}
 }
 
-// startServers starts a cluster of servers, and returns the URL of one.
-func startServers(b *testing.B, n int, sync bool) string {
+// startServers starts a server, or a cluster of them.
+func startServers(b *testing.B, n int, sync bool) (all []*process) {
 	b.Helper()
 	if n == 1 {
-		return start(b, settings{Sync: sync}).url
+		return []*process{start(b, settings{Sync: sync})}
 	}
 	ports := make([]int, n)
 	var routes []string
@@ -202,15 +214,14 @@ func startServers(b *testing.B, n int, sync bool) string {
 		routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", ports[i]))
 		_ = l.Close()
 	}
-	url := ""
 	for i, port := range ports {
-		url = start(b, settings{Sync: sync, Name: fmt.Sprintf("s%d", i), Port: port, Routes: routes}).url
+		all = append(all, start(b, settings{Sync: sync, Name: fmt.Sprintf("s%d", i), Port: port, Routes: routes}))
 	}
-	_, js := connect(b, url)
+	_, js := connect(b, all[0].url)
 	for limit := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) { // until they have found each other, and a leader
 		_, err := js.CreateStream(b.Context(), jetstream.StreamConfig{Name: "probe", Subjects: []string{"probe"}, Replicas: n})
 		if err == nil {
-			return url
+			return all
 		}
 		if time.Now().After(limit) {
 			b.Fatal(err)

@@ -99,10 +99,12 @@ func serve(encoded string) error {
 
 // A process is a server.
 type process struct {
-	url string
-	dir string
-	in  io.WriteCloser
-	out *bufio.Scanner
+	cmd  *exec.Cmd
+	name string
+	url  string
+	dir  string
+	in   io.WriteCloser
+	out  *bufio.Scanner
 }
 
 // start runs a server until the end of b.
@@ -133,7 +135,7 @@ func start(b *testing.B, s settings) *process {
 		_ = in.Close()
 		_ = cmd.Wait()
 	})
-	p := &process{dir: s.Dir, in: in, out: bufio.NewScanner(out)}
+	p := &process{cmd: cmd, name: s.Name, dir: s.Dir, in: in, out: bufio.NewScanner(out)}
 	if p.url = p.line(b); !strings.HasPrefix(p.url, "nats://") {
 		b.Fatal(p.url)
 	}

@@ -42,6 +42,7 @@ type node struct {
 	leases  []int                 // by image: how many purges were carried out
 	flushes []flush               // that it was asked for and waits with
 	own     []*job
+	resumed []resumed
 
 	counted time.Duration // up to when served is right
 	served  time.Duration // how long it was current
@@ -52,8 +53,15 @@ type shared struct{ version, at int }
 
 type flush struct {
 	j        *job
+	number   int // of those of j
 	position int
-	instance int
+	instance int // of who asks
+}
+
+// resumed is a job that waits for a beat with a number, or a later one, to be read back.
+type resumed struct {
+	j    *job
+	beat int
 }
 
 // A job is a purge of an image, at the node that took it.
@@ -63,10 +71,13 @@ type job struct {
 	version  int // what the origin has from now on
 	began    time.Duration
 	position int
+	kept     bool   // the servers have the record, and know the position
+	orphan   bool   // its owner has died
+	acked    bool   // it has been carried out where it was asked for
+	flushes  int    // how often all were asked
 	wait     []bool // by node
 	left     int    // of wait
-	asked    bool
-	cut      bool // the owner was cut off meanwhile
+	cut      bool   // the owner was cut off meanwhile
 }
 
 func newNode(w *world, index int) *node {
@@ -93,7 +104,7 @@ func (n *node) join() {
 	o := n.w.o
 	n.instance++
 	n.down, n.applied, n.skip, n.until, n.began = false, 0, n.kept, 0, -1
-	n.sentAt, n.own, n.flushes = make(map[int]time.Duration), nil, nil
+	n.sentAt, n.own, n.flushes, n.resumed = make(map[int]time.Duration), nil, nil, nil
 	n.seen, n.member = make([]time.Duration, o.Nodes), make([]bool, o.Nodes)
 	n.marks, n.leases = make([]int, o.Images), make([]int, o.Images)
 	n.connect()
@@ -140,7 +151,12 @@ func (n *node) cut() {
 	case w.r.Float64() < w.o.Dies:
 		n.down, n.until = true, 0
 		for _, j := range n.own {
-			if w.jobs[j] {
+			switch {
+			case !w.jobs[j]:
+			case j.kept:
+				j.orphan = true
+				w.orphans = append(w.orphans, j)
+			default:
 				delete(w.jobs, j)
 				w.res.Lost++
 			}
@@ -174,6 +190,26 @@ func (n *node) restart() {
 		n.kept = math.MaxInt
 	}
 	n.join()
+	for _, j := range slices.Clone(n.w.orphans) {
+		if j.owner == n {
+			n.resume(j)
+		}
+	}
+}
+
+// resume has a node go on with a job whose owner has died, be that itself. It knows neither whether it has carried the purge out, nor all nodes: both, as soon as it has read a
+// beat that it sends from now on.
+func (n *node) resume(j *job) {
+	w := n.w
+	w.orphans = slices.DeleteFunc(w.orphans, func(other *job) bool { return other == j })
+	w.res.Resumed++
+	j.owner, j.orphan = n, false
+	n.own = append(n.own, j)
+	if w.o.Fault == ResumesAtOnce {
+		n.tellAll(j)
+		return
+	}
+	n.resumed = append(n.resumed, resumed{j, n.beats + 1})
 }
 
 // connect makes the connection anew and has the stream read from where it was applied.
@@ -275,7 +311,7 @@ func (n *node) heard(e event) {
 		i++
 	}
 	for _, j := range n.own {
-		if !j.asked && j.position > 0 && n.applied >= j.position {
+		if !j.acked && j.position > 0 && n.applied >= j.position {
 			n.acknowledge(j)
 		}
 	}
@@ -296,6 +332,12 @@ func (n *node) heard(e event) {
 		}
 		n.isCurrentFrom(from)
 		n.observe(sent)
+		for _, r := range n.resumed {
+			if m.number >= r.beat {
+				n.tellAll(r.j)
+			}
+		}
+		n.resumed = slices.DeleteFunc(n.resumed, func(r resumed) bool { return m.number >= r.beat })
 	}
 }
 
@@ -349,17 +391,21 @@ func (n *node) observe(sent time.Duration) {
 			n.member[i], lost = false, true
 		}
 	}
+	if n.current() && n.began >= 0 && sent-n.began >= n.patience() {
+		for _, j := range slices.Clone(n.w.orphans) {
+			if !n.member[j.owner.index] {
+				n.resume(j)
+			}
+		}
+	}
 	if !lost {
 		return
 	}
 	for _, j := range n.own {
-		if !j.asked {
-			continue
-		}
 		for i, waited := range j.wait {
 			if waited && !n.member[i] {
 				n.w.res.Left++
-				n.over(j, i)
+				n.over(flush{j: j, number: j.flushes}, i)
 			}
 		}
 	}
@@ -443,7 +489,7 @@ func (w *world) nextPurge() {
 	j := &job{owner: n, image: image, version: w.origin[image], began: w.now, cut: !n.follows || !n.out}
 	w.jobs[j] = true
 	n.own = append(n.own, j)
-	n.write(func() { // the intent
+	n.write(nil, func() { // the intent
 		m := &message{from: n, instance: n.instance, image: image}
 		acked := false
 		m.ack = func(seq int) {
@@ -467,37 +513,42 @@ func (w *world) nextPurge() {
 	})
 }
 
-// acknowledge is called when the purge is in force here. The others are asked to free what they have.
+// acknowledge is called when the purge is in force here.
 func (n *node) acknowledge(j *job) {
-	w := n.w
-	j.asked = true
-	j.wait = make([]bool, w.o.Nodes)
-	n.write(func() {
+	j.acked = true
+	n.write(func() { j.kept = true }, func() {
 		if !j.cut {
-			w.res.InForce = append(w.res.InForce, w.now-j.began)
+			n.w.res.InForce = append(n.w.res.InForce, n.w.now-j.began)
 		}
-		for i, is := range n.member {
-			if is && i != n.index {
-				j.wait[i] = true
-				j.left++
+		n.tellAll(j)
+	})
+}
+
+// tellAll asks the other nodes to free what they have.
+func (n *node) tellAll(j *job) {
+	w := n.w
+	j.flushes++
+	j.wait, j.left = make([]bool, w.o.Nodes), 1 // this one
+	for i, is := range n.member {
+		if is && i != n.index {
+			j.wait[i] = true
+			j.left++
+		}
+	}
+	f := flush{j, j.flushes, n.applied, n.instance}
+	n.toServer(func() {
+		w.takes(1)
+		for _, m := range w.nodes {
+			if m != n {
+				m.ask(f, w.takes(1))
 			}
 		}
-		j.left++ // this one
-		f := flush{j, n.applied, n.instance}
-		n.toServer(func() {
-			w.takes(1)
-			for _, m := range w.nodes {
-				if m != n {
-					m.ask(f, w.takes(1))
-				}
-			}
-		})
-		n.askAgain(f)
-		w.after(w.o.Work.draw(w.r), func() {
-			if n.instance == f.instance {
-				n.over(j, -1)
-			}
-		})
+	})
+	n.askAgain(f)
+	w.after(w.o.Work.draw(w.r), func() {
+		if n.instance == f.instance && !n.down {
+			n.over(f, -1)
+		}
 	})
 }
 
@@ -509,7 +560,7 @@ func (n *node) disown(j *job) {
 func (n *node) askAgain(f flush) {
 	w := n.w
 	w.after(n.real(time.Second), func() {
-		if !w.jobs[f.j] || n.instance != f.instance || n.down {
+		if !w.jobs[f.j] || f.j.flushes != f.number || n.instance != f.instance || n.down {
 			return
 		}
 		for i, waited := range f.j.wait {
@@ -541,15 +592,15 @@ func (n *node) free(f flush) {
 		}
 		n.toServer(func() {
 			owner := f.j.owner
-			owner.send(w.takes(2), f.instance, func() { owner.over(f.j, n.index) })
+			owner.send(w.takes(2), f.instance, func() { owner.over(f, n.index) })
 		})
 	})
 }
 
 // over notes that a node needs not be waited for any more.
-func (n *node) over(j *job, i int) {
-	w := n.w
-	if !w.jobs[j] || i >= 0 && !j.wait[i] {
+func (n *node) over(f flush, i int) {
+	w, j := n.w, f.j
+	if !w.jobs[j] || j.flushes != f.number || i >= 0 && !j.wait[i] {
 		return
 	}
 	if i >= 0 {
@@ -564,7 +615,7 @@ func (n *node) over(j *job, i int) {
 		m.check(j.image, "has it when the purge is done")
 	}
 	delete(w.jobs, j)
-	n.write(func() {
+	n.write(nil, func() {
 		n.disown(j)
 		if !j.cut {
 			w.res.Times = append(w.res.Times, w.now-j.began)

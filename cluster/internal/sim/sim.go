@@ -55,6 +55,7 @@ const (
 	UnseenGap             // a node does not notice that a message of the stream is missing
 	ServesCutOff          // nodes that are cut off serve what they know: the policy "available"
 	ForgetsPosition       // a node that was started again goes on from the end of the stream
+	ResumesAtOnce         // who goes on with a job, its own of before a restart or one of a lost node, asks those that it knows of, about what it has carried out
 )
 
 // A Delay is drawn from a log-normal distribution.
@@ -82,7 +83,8 @@ func (d Delay) quantile(q float64) time.Duration {
 type Result struct {
 	Purges   int             // that were begun
 	Refused  int             // of them, by nodes that were cut off
-	Lost     int             // whose node died
+	Lost     int             // whose node died before the job was kept
+	Resumed  int             // whose node died, and that it or another went on with
 	Open     int             // that were not done at the end
 	Times    []time.Duration // from a purge to Done, of those whose node was not cut off meanwhile; ascending
 	InForce  []time.Duration // from a purge to its acknowledgement, ascending
@@ -115,19 +117,20 @@ type event struct {
 
 // world is a run.
 type world struct {
-	o      Options
-	r      *rand.Rand
-	now    time.Duration
-	order  uint64
-	events []event // a heap: each has four below it
-	nodes  []*node
-	server server
-	bucket []shared // names, by image
-	origin []int    // version of each image
-	done   []int    // version that has been purged and done of each image: nothing older may be served
-	jobs   map[*job]bool
-	res    Result
-	warm   time.Duration // from here on time counts
+	o       Options
+	r       *rand.Rand
+	now     time.Duration
+	order   uint64
+	events  []event // a heap: each has four below it
+	nodes   []*node
+	server  server
+	bucket  []shared // names, by image
+	origin  []int    // version of each image
+	done    []int    // version that has been purged and done of each image: nothing older may be served
+	jobs    map[*job]bool
+	orphans []*job // whose owner has died
+	res     Result
+	warm    time.Duration // from here on time counts
 }
 
 // Run plays a cluster.
@@ -299,8 +302,8 @@ func (w *world) replay(n *node, from int) {
 	}
 }
 
-// write has a node write something that all nodes watch, such as a job; then is called when that is sure.
-func (n *node) write(then func()) {
+// write has a node write something that all nodes watch, such as a job. stored is called when the servers have it, then when the node knows that.
+func (n *node) write(stored, then func()) {
 	w, instance := n.w, n.instance
 	var try func()
 	sure := false
@@ -311,6 +314,9 @@ func (n *node) write(then func()) {
 		n.toServer(func() {
 			at := w.takes(1) + w.o.Store.draw(w.r)
 			w.after(at-w.now, func() {
+				if stored != nil {
+					stored()
+				}
 				n.send(w.takes(1), instance, func() {
 					if !sure {
 						sure = true
