@@ -29,6 +29,7 @@ type Job struct {
 	followed bool   // another node's: shown here and not worked on
 	owner    string // of a followed job, where that is known
 	busy     bool   // a worker has it, or what comes after one; also while it is lost, until that has let go
+	resumed  bool   // it was accepted by another process, or may have been
 	lost     bool   // it was this node's, and what its new owner made of it has not been seen yet
 	saved    int    // the seq that the log has, from here
 	shift    int    // of seq here against that in the log, once it was lost
@@ -280,19 +281,19 @@ func (s *Service) run(j *Job) {
 		}
 		return
 	}
-	// The rings after this one: nodes hear of all that is done here, as what is unchanged here may be another there, and CDNs of what was flushed.
-	var flushed, through []string
+	// The rings after this one: nodes hear of all, as what has not changed here may have on them, and CDNs of what was flushed.
+	var flushed, done []string
 	for _, i := range attempted {
 		p := &j.rec.Paths[i]
-		if p.State == Done {
-			through = append(through, p.Path)
-		}
 		if p.flushed() {
 			flushed = append(flushed, p.Path)
 		}
+		if p.State == Done {
+			done = append(done, p.Path)
+		}
 	}
 	parts := s.partsOf(j, flushed, resumed)
-	if paths := s.ringPaths(j, through, resumed); len(paths) > 0 && !s.stopped {
+	if paths := s.ringPaths(j, done, resumed); len(paths) > 0 && !s.stopped {
 		s.flushing++
 		go s.tellNodes(j, s.newRing(j, paths, parts))
 		return

@@ -30,6 +30,9 @@ type NodeFlush struct {
 	Source  string   `json:"source,omitempty"`
 	Mode    Mode     `json:"mode"`
 	Paths   []string `json:"paths"` // or folders or tags; with scope All "/*" or "/source/*"
+
+	// Resumed says that the purge may have been accepted by another process, so that this node need not have carried it out yet, nor know all the others.
+	Resumed bool `json:"-"`
 }
 
 // A NodeResult is what became of the purge on one node.

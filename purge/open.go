@@ -169,7 +169,7 @@ func (s *Service) acceptAgain(ctx context.Context, k kept) (*Job, error) {
 // restore makes a job of what the log has of it.
 func (s *Service) restore(k kept) *Job {
 	j := newJob(s, k.Record.ID, Request{Scope: Original, Paths: k.Record.paths()}, k.Record.Date, nil)
-	j.rec, j.seq, j.saved = k.Record, k.Seq, k.Seq
+	j.rec, j.seq, j.saved, j.resumed = k.Record, k.Seq, k.Seq, true
 	j.size += nodeBytes * int64(len(k.Record.Nodes))
 	if j.rec.State.Final() {
 		j.attempt.end(j.snapshot())

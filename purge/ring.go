@@ -20,6 +20,7 @@ const anyNode = "*"
 type ring struct {
 	flush NodeFlush
 	parts map[string][]string // what CDNs hear of after it
+	some  bool                // there is something that CDNs would have to hear of
 
 	results map[string]NodeResult         // as the nodes reported them
 	before  map[*Job]map[string]nodeCount // what was removed in rings before, as the record of each job has it
@@ -32,29 +33,30 @@ type nodeCount struct {
 	bytes                              int64
 }
 
-// ringPaths returns what an attempt of j leaves for other nodes: what it is through with here or, where a node failed before, all that ever
-// was. resumed is as for partsOf: once CDNs have heard of the purge, the ring within had answered. s.mu is held.
-func (s *Service) ringPaths(j *Job, through []string, resumed State) []string {
+// ringPaths returns what an attempt of j leaves for other nodes: what it has done here or, where a node failed before, all that was
+// ever done. resumed is as for partsOf: once CDNs have heard of the purge, the ring within had answered. s.mu is held.
+func (s *Service) ringPaths(j *Job, done []string, resumed State) []string {
 	switch {
 	case s.o.Nodes == nil, j.rec.Mode == Followed, resumed == FlushingCDN:
 		return nil
 	case j.rec.nodesLeft():
 		return j.rec.donePaths()
 	}
-	return through
+	return done
 }
 
 // newRing prepares the ring of j's attempt: the nodes that its record knows of have said nothing as yet, and this one, if it was such a node before
 // it took the job over, is none. s.mu is held.
 func (s *Service) newRing(j *Job, paths []string, parts map[string][]string) *ring {
 	r := &ring{
-		flush: NodeFlush{ID: j.rec.ID, Attempt: j.rec.Attempt, Scope: j.rec.Scope, Source: j.rec.Source, Mode: j.rec.Mode, Paths: paths},
-		parts: parts, results: make(map[string]NodeResult), before: make(map[*Job]map[string]nodeCount),
+		flush: NodeFlush{ID: j.rec.ID, Attempt: j.rec.Attempt, Scope: j.rec.Scope, Source: j.rec.Source, Mode: j.rec.Mode, Paths: paths, Resumed: j.rec.Attempt > 1},
+		parts: parts, some: len(parts) > 0 || len(j.rec.flushedPaths()) > 0, results: make(map[string]NodeResult), before: make(map[*Job]map[string]nodeCount),
 	}
 	for _, k := range j.all() {
 		if k.over() {
 			continue
 		}
+		r.flush.Resumed = r.flush.Resumed || k.resumed || k.rec.Attempt > 1
 		k.edit()
 		k.rec.Nodes = slices.DeleteFunc(k.rec.Nodes, func(n NodeResult) bool { return n.Name == anyNode || n.Name == s.self })
 		r.before[k] = make(map[string]nodeCount)
@@ -108,7 +110,7 @@ func (s *Service) tellNodes(j *Job, r *ring) {
 			s.endRing(k, r, why, failed)
 		}
 		if !failed {
-			s.outward(j, true, r.parts)
+			s.outward(j, r.some, r.parts)
 			return
 		}
 		j.group = nil // while one is saved, another may be retried

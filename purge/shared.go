@@ -262,7 +262,7 @@ func (s *Service) own(j *Job, k kept) {
 	j.lost = false
 	j.shift = max(j.shift, j.seq-k.Seq)
 	s.refresh(j, k)
-	j.followed, j.owner, j.shift = false, "", 0
+	j.followed, j.owner, j.shift, j.resumed = false, "", 0, true
 	s.followed--
 }
 
