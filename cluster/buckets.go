@@ -74,6 +74,9 @@ func (c *Cluster) Lookup(ctx context.Context, n cache.Name) *cache.Entry {
 
 // Commit implements [cache.Shared].
 func (c *Cluster) Commit(n cache.Name, e *cache.Entry, position uint64) {
+	if position > c.applied.Load() {
+		return // it is in a log that is no more, or in an end of this one that was lost
+	}
 	if c.names != nil {
 		c.names.Commit(n, e, position)
 	}

@@ -156,7 +156,6 @@ type Cluster struct {
 	offset  atomic.Int64  // of the cluster's clock from this one's, in nanoseconds
 	beaten  atomic.Uint64 // the last beat that was sent
 	fencing sync.Mutex    // held while current and usurped change
-	heard   chan struct{} // closed when current has changed; guarded by fencing
 	usurped atomic.Bool   // a younger process has this node's name, or this one has left
 	joined  atomic.Bool
 	log     atomic.Value  // a string: which stream it is, by when it was made
@@ -227,8 +226,9 @@ func newCluster(ctx context.Context, nc *nats.Conn, o Options) (*Cluster, error)
 	if err != nil {
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
-	c := &Cluster{o: o, instance: rand.Text(), nc: nc, js: js, base: time.Now(), again: make(chan struct{}, 1), heard: make(chan struct{})}
+	c := &Cluster{o: o, instance: rand.Text(), nc: nc, js: js, base: time.Now(), again: make(chan struct{}, 1)}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.skip.Store(math.MaxUint64) // until it is known what is to be trusted
 	c.sent.at = make(map[uint64]time.Duration)
 	c.marks = newMarks(maxMarks)
 	c.members = newMembers(c)
@@ -335,27 +335,6 @@ func (c *Cluster) isCurrentFrom(t time.Duration) {
 	// By the wall clock it may be a little later: a clock that is being set right is no machine that was stopped.
 	c.wall.Store(time.Now().Add(until - c.now() + c.o.Bound).UnixNano())
 	c.current.Store(int64(until))
-	close(c.heard)
-	c.heard = make(chan struct{})
-}
-
-// waitCurrent waits until all was carried out here that was accepted before a time.
-func (c *Cluster) waitCurrent(ctx context.Context, t time.Duration) error {
-	for {
-		c.fencing.Lock()
-		heard, from := c.heard, time.Duration(c.current.Load())-c.o.Bound
-		c.fencing.Unlock()
-		if from >= t {
-			return nil
-		}
-		select {
-		case <-heard:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-c.ctx.Done():
-			return purge.ErrClosed
-		}
-	}
 }
 
 // fence has this node be current no more, ever.
@@ -443,6 +422,16 @@ func (c *Cluster) waitFor(ctx context.Context, seq uint64) error {
 		return context.Cause(ctx)
 	}
 	return purge.ErrClosed
+}
+
+// errBehind says why nobody waits any longer.
+var errBehind = errors.New("the node has not come to the purge yet")
+
+// waitAwhile is waitFor with an end.
+func (c *Cluster) waitAwhile(ctx context.Context, seq uint64, most time.Duration) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, most, errBehind)
+	defer cancel()
+	return c.waitFor(ctx, seq)
 }
 
 // tell tells who waits for a position.

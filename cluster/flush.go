@@ -143,7 +143,7 @@ func (f *flushes) carryOut(reply string, q flushRequest, d *flushed, key string)
 	ctx, cancel := context.WithTimeout(f.c.ctx, flushTimeout)
 	defer cancel()
 	a := flushReply{Instance: f.c.instance, Number: q.Number}
-	err := f.c.waitFor(ctx, q.Position)
+	err := f.c.waitAwhile(ctx, q.Position, maxSilence)
 	if err == nil {
 		a.Result, err = f.free(ctx, q.Flush)
 	}
@@ -194,18 +194,39 @@ func (f *flushes) answered(m *nats.Msg) {
 	}
 }
 
+// catchUp waits until this node has carried out all that was accepted before the call, and so knows of every node that was current before.
+func (c *Cluster) catchUp(ctx context.Context) error {
+	for failed := 0; ; failed++ {
+		if c.usurped.Load() {
+			return errUsurped
+		}
+		asking, cancel := context.WithTimeout(ctx, c.o.Bound)
+		seq, err := c.mark(asking)
+		cancel()
+		if err == nil && c.waitAwhile(ctx, seq, c.o.Bound+5*time.Second) == nil {
+			return nil
+		}
+		select { // the stream is away, or is another by now
+		case <-time.After(backoff(failed)):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-c.ctx.Done():
+			return purge.ErrClosed
+		}
+	}
+}
+
 // Flush implements [purge.Nodes].
 func (c *Cluster) Flush(ctx context.Context, flush purge.NodeFlush, report func(purge.NodeResult)) {
-	// Where this process has accepted the purge, it has carried it out, and knows who else may serve. Of a job of before a restart or of another node
-	// it does once it is current: that job is taken only after longer than the bound. One that is tried again may be of a moment ago.
-	since := c.now() - c.o.Bound
-	if flush.Attempt > 1 {
-		since = c.now()
-	}
-	if c.waitCurrent(ctx, since) != nil {
-		return // with ctx, or for good
-	}
 	f := c.flushes
+	if flush.Resumed { // else this process has carried it out when it accepted it, and knows since when it reads the stream who else may serve
+		if err := c.catchUp(ctx); err != nil {
+			if ctx.Err() == nil && c.ctx.Err() == nil {
+				report(purge.NodeResult{Name: c.o.Name, State: purge.Error, Outcome: purge.Failing, Reason: err.Error()})
+			}
+			return
+		}
+	}
 	q := flushRequest{Flush: flush, Number: f.number.Add(1), Position: c.applied.Load()}
 	data, err := encode(q)
 	if err == nil && len(data) > int(c.nc.MaxPayload()) {
@@ -288,6 +309,12 @@ func (c *Cluster) Flush(ctx context.Context, flush purge.NodeFlush, report func(
 				}
 			}
 		case <-again.C:
+			if c.applied.Load() < q.Position { // as that of others will be
+				for instance := range nodes {
+					end(instance, purge.NodeResult{State: purge.Error, Outcome: purge.Failing, Reason: "the stream of purges was lost meanwhile, and the node begins with nothing"})
+				}
+				continue
+			}
 			for instance := range nodes {
 				if time.Since(heard[instance]) > maxSilence {
 					end(instance, purge.NodeResult{State: purge.Error, Outcome: purge.Failing, Reason: "the node is there, and does not answer"})

@@ -54,6 +54,7 @@ type names struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	all    sync.WaitGroup
+	resets atomic.Uint64
 
 	written, conflicts, dropped, lookups, found, slow, learned, skipped atomic.Uint64
 }
@@ -226,9 +227,20 @@ func (n *names) Commit(name cache.Name, e *cache.Entry, position uint64) {
 	if e.Freshness.NoStore || e.Marked() || e.Status >= leastFailure || e.RequestTime.IsZero() || e.ResponseTime.IsZero() {
 		return
 	}
-	if !n.queueOf(name).put(name, pendingName{e, position}) {
+	if !n.queueOf(name).put(name, pendingName{e, position, n.log(), n.resets.Load()}) {
 		n.dropped.Add(1)
 	}
+}
+
+// Reset forgets what waits to be written, and what is known of the bucket: positions in it are in a log that is no more, or whose end was lost.
+func (n *names) Reset() {
+	n.resets.Add(1)
+	for i := range n.queues {
+		n.queues[i].clear()
+	}
+	n.revMu.Lock()
+	defer n.revMu.Unlock()
+	n.recent, n.older = make(map[string]writtenName), nil
 }
 
 // Forget removes behind what the bucket has of an image that a purge at the position at has covered, so that it does not take room. What was asked
@@ -243,8 +255,10 @@ func (n *names) Forget(source, image string, at uint64) {
 
 // A pendingName waits to be written.
 type pendingName struct {
-	e  *cache.Entry
-	at uint64
+	e      *cache.Entry
+	at     uint64
+	log    string // that at is in
+	resets uint64 // when it came
 }
 
 // newer reports whether p's exchange with the origin is newer than one at that position and time, by this node's clock.
@@ -296,6 +310,12 @@ func (q *nameQueue) put(name cache.Name, p pendingName) bool {
 	default:
 	}
 	return true
+}
+
+func (q *nameQueue) clear() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.waiting, q.order = make(map[cache.Name]pendingName), nil
 }
 
 func (q *nameQueue) take() (name cache.Name, p pendingName, ok bool) {
@@ -361,7 +381,7 @@ func (n *names) writeOne(name cache.Name, p pendingName) error {
 	}
 	rev := known.rev
 	for range 4 {
-		if n.o.Purged(name, p.e, p.at, n.o.ToCluster(time.Now())) {
+		if p.resets != n.resets.Load() || n.o.Purged(name, p.e, p.at, n.o.ToCluster(time.Now())) {
 			return nil
 		}
 		now, err := n.kv.Update(ctx, key, value, rev)
@@ -620,7 +640,7 @@ func (n *names) encode(name cache.Name, p pendingName) ([]byte, error) {
 	e := p.e
 	f := e.Freshness
 	v := nameValue{
-		Source: name.Source, Image: name.Image, Version: name.Version, Log: n.log(), At: p.at, Writer: n.writer,
+		Source: name.Source, Image: name.Image, Version: name.Version, Log: p.log, At: p.at, Writer: n.writer,
 		Status: e.Status, Header: e.Header, Digest: e.Digest, Size: e.Size, Reason: e.Reason,
 		Requested: n.o.ToCluster(e.RequestTime).UnixNano(), Responded: n.o.ToCluster(e.ResponseTime).UnixNano(),
 		Age: f.InitialAge, Lifetime: f.Lifetime, While: f.StaleWhileRevalidate, IfError: f.StaleIfError, Variant: e.Variant,

@@ -279,7 +279,7 @@ func TestTheNewerExchangeStays(t *testing.T) {
 				if tt.blind {
 					n.gone(nameKey(cat))
 				}
-				if err := n.writeOne(cat, pendingName{answer(w.content, start.Add(w.at)), w.position}); err != nil {
+				if err := n.writeOne(cat, pendingName{e: answer(w.content, start.Add(w.at)), at: w.position}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -296,7 +296,7 @@ func TestAPurgedEntryGivesWayToAnOlderExchangeThatIsNot(t *testing.T) {
 	e := startEngine(t)
 	a := newNameNode(t, e, 0)
 	tagged := answer("tagged", a.now())
-	if err := a.writeOne(cat, pendingName{tagged, 5}); err != nil {
+	if err := a.writeOne(cat, pendingName{e: tagged, at: 5}); err != nil {
 		t.Fatal(err)
 	}
 	a.gone(nameKey(cat))
@@ -304,7 +304,7 @@ func TestAPurgedEntryGivesWayToAnOlderExchangeThatIsNot(t *testing.T) {
 	a.o.Purged = func(n cache.Name, e *cache.Entry, at uint64, written time.Time) bool {
 		return e.Digest == tagged.Digest || before(n, e, at, written)
 	}
-	if err := a.writeOne(cat, pendingName{answer("plain", a.now().Add(-time.Second)), 5}); err != nil {
+	if err := a.writeOne(cat, pendingName{e: answer("plain", a.now().Add(-time.Second)), at: 5}); err != nil {
 		t.Fatal(err)
 	}
 	if got := a.Lookup(within(t), cat); got == nil || got.Digest != cache.DigestOf([]byte("plain")) {
@@ -416,7 +416,7 @@ func TestTheQueueOfNamesIsBoundedAndTheLatestWins(t *testing.T) {
 		{"a", "3", 1, 0, true}, // older than what waits
 		{"b", "2", 2, -time.Second, true},
 	} {
-		if got := q.put(name(tt.version), pendingName{answer(tt.content, start.Add(tt.at)), tt.position}); got != tt.want {
+		if got := q.put(name(tt.version), pendingName{e: answer(tt.content, start.Add(tt.at)), at: tt.position}); got != tt.want {
 			t.Errorf("%+v: %v", tt, got)
 		}
 	}
@@ -442,7 +442,7 @@ func TestNamesOfAFormatThatIsNotKnownAreLeftAlone(t *testing.T) {
 		if a.Lookup(within(t), cat) != nil {
 			t.Errorf("%q is an entry", value)
 		}
-		if err := a.writeOne(cat, pendingName{answer("1", a.now()), 1}); err != nil {
+		if err := a.writeOne(cat, pendingName{e: answer("1", a.now()), at: 1}); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := kv.Get(within(t), nameKey(cat)); err != nil || string(got.Value()) != value {
@@ -450,7 +450,7 @@ func TestNamesOfAFormatThatIsNotKnownAreLeftAlone(t *testing.T) {
 		}
 	}
 	// What is no entry at all gives way, and so does one that is at the wrong place.
-	elsewhere, err := a.encode(cache.Name{Source: "x", Image: "/y"}, pendingName{answer("2", a.now()), 9})
+	elsewhere, err := a.encode(cache.Name{Source: "x", Image: "/y"}, pendingName{e: answer("2", a.now()), at: 9})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -462,7 +462,7 @@ func TestNamesOfAFormatThatIsNotKnownAreLeftAlone(t *testing.T) {
 			t.Errorf("%q is an entry of the cat", value)
 		}
 		a.gone(nameKey(cat))
-		if err := a.writeOne(cat, pendingName{answer("1", a.now()), 1}); err != nil {
+		if err := a.writeOne(cat, pendingName{e: answer("1", a.now()), at: 1}); err != nil {
 			t.Fatal(err)
 		}
 		if a.Lookup(within(t), cat) == nil {
@@ -580,7 +580,7 @@ func FuzzName(f *testing.F) {
 	same := func(t time.Time) time.Time { return t }
 	n := &names{o: namesOptions{ToCluster: same, FromCluster: same}, writer: "w"}
 	for _, name := range []cache.Name{cat, {Image: "/", Version: "a\nb=c"}} {
-		value, err := n.encode(name, pendingName{answer("1", time.Unix(1_700_000_000, 0)), 5})
+		value, err := n.encode(name, pendingName{e: answer("1", time.Unix(1_700_000_000, 0)), at: 5})
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -623,7 +623,7 @@ func FuzzName(f *testing.F) {
 
 func TestASizeOfATypicalName(t *testing.T) {
 	n := &names{o: namesOptions{ToCluster: func(t time.Time) time.Time { return t }}, writer: "ABCDEFGHIJKLM"}
-	value, err := n.encode(cat, pendingName{answer("1", time.Now()), 123_456})
+	value, err := n.encode(cat, pendingName{e: answer("1", time.Now()), at: 123_456})
 	if err != nil {
 		t.Fatal(err)
 	}

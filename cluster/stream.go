@@ -48,6 +48,7 @@ func (c *Cluster) openStream(ctx context.Context) error {
 			Discard:     jetstream.DiscardOld,
 			AllowMsgTTL: true,
 			DenyDelete:  true,
+			DenyPurge:   true,
 		})
 		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 			s, err = c.js.Stream(ctx, c.streamName())
@@ -118,11 +119,15 @@ type reader struct {
 	c    *Cluster
 	kept cache.Position // what is on the disk of it
 
-	log     string    // which stream it is: when it was made
-	skip    uint64    // what is up to here is noted only: the table has it, or had nothing when it came
-	last    uint64    // the last message that was read
-	lastAt  time.Time // when the server had it
-	read    time.Duration
+	log     string          // which stream it is: when it was made
+	most    int64           // messages that the stream keeps
+	skip    uint64          // what is up to here is noted only: the table has it, or had nothing when it came
+	keptAt  time.Time       // when the server had the message at skip; zero where the table had nothing
+	last    uint64          // the last message that was read
+	lastAt  time.Time       // when the server had it
+	purge   uint64          // the last purge that was read: unlike beats it is there for long
+	purgeAt time.Time       // when the server had it
+	broken  string          // why this node has to begin with nothing
 	failed  []purge.Request // carried out in memory, and not on the disk
 	saved   time.Time
 	acked   time.Time
@@ -136,59 +141,123 @@ func (r *reader) begin(ctx context.Context) error {
 		return err
 	}
 	info := s.CachedInfo()
-	r.log = info.Created.UTC().Format(time.RFC3339Nano)
+	log := logOf(info)
 	why := ""
 	switch {
 	case r.kept == cache.Position{}:
 		why = "it was no part of the cluster"
-	case r.kept.Log != r.log:
+	case r.kept.Log != log:
 		why = "the cluster's stream is another"
-	case r.kept.Seq > info.State.LastSeq:
-		why = "the cluster's stream has lost its end"
 	default:
-		why = r.tooOld(ctx, s, info)
+		if why, err = r.changed(ctx, s, info, cutAt{seq: r.kept.Seq, at: time.Unix(0, r.kept.Time)}); err != nil {
+			return err
+		}
 	}
-	r.c.log.Store(r.log)
-	if why == "" {
-		r.skip = r.kept.Seq
-		r.c.skip.Store(r.skip)
-		return nil
+	if why != "" {
+		r.c.o.Logger.Info("cluster: this node begins with nothing", "node", r.c.o.Name, "why", why)
+		return r.forget(log, info.State.LastSeq)
 	}
-	r.c.o.Logger.Info("cluster: this node begins with nothing", "node", r.c.o.Name, "why", why)
-	return r.forget(ctx, info.State.LastSeq)
+	r.log, r.skip, r.keptAt = log, r.kept.Seq, time.Unix(0, r.kept.Time)
+	r.c.skip.Store(r.skip) // before anything of the log counts
+	r.c.log.Store(log)
+	return nil
 }
 
-// tooOld says why the stream may not have all that this node has missed.
-func (r *reader) tooOld(ctx context.Context, s jetstream.Stream, info *jetstream.StreamInfo) string {
-	m, err := s.GetMsg(ctx, r.kept.Seq)
-	switch {
-	case err == nil && m.Time.UnixNano() != r.kept.Time:
-		return "the cluster's stream has another past"
-	case err == nil:
-		return ""
+// logOf says which stream it is.
+func logOf(info *jetstream.StreamInfo) string { return info.Created.UTC().Format(time.RFC3339Nano) }
+
+// A cutAt is up to where the stream is known.
+type cutAt struct {
+	seq     uint64
+	at      time.Time // when the server had the message at seq
+	purge   uint64    // the last purge up to there, where that is known, or zero
+	purgeAt time.Time
+}
+
+// changed says why what the stream has may not be all that came behind k.
+//
+// Purges leave it the oldest first, when they are too old or too many. So where a purge is that was known, or any message, all purges behind it are. Beats leave
+// it at any time: a place in which a beat was says nothing, and in a stream whose end was lost may have had another message meanwhile.
+func (r *reader) changed(ctx context.Context, s jetstream.Stream, info *jetstream.StreamInfo, k cutAt) (why string, err error) {
+	const lostEnd, otherPast = "the cluster's stream has lost its end", "the cluster's stream has another past"
+	get := func(seq uint64, opts ...jetstream.GetMsgOpt) (*jetstream.RawStreamMsg, error) {
+		m, err := s.GetMsg(ctx, seq, opts...)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return nil, nil
+		}
+		return m, err
 	}
-	first, err := s.GetMsg(ctx, 0, jetstream.WithGetMsgSubject(r.c.o.Prefix+purgeSubject))
-	if err == nil && first.Sequence <= r.kept.Seq {
-		return "" // and so all that came after
+	purges := jetstream.WithGetMsgSubject(r.c.o.Prefix + purgeSubject)
+	if k.seq > info.State.LastSeq {
+		return lostEnd, nil
+	}
+	anchor, at := k.seq, k.at
+	if k.purge > 0 {
+		anchor, at = k.purge, k.purgeAt
+	}
+	there, err := get(anchor)
+	if err != nil {
+		return "", err
+	}
+	if there != nil && !there.Time.Equal(at) {
+		return otherPast, nil
+	}
+	if k.purge > 0 { // what is between is known to be no purge
+		next, err := get(k.purge+1, purges)
+		if err != nil {
+			return "", err
+		}
+		if next != nil && next.Sequence <= k.seq {
+			return otherPast, nil
+		}
+	}
+	if there != nil {
+		return "", nil
+	}
+	first, err := get(0, purges)
+	if err != nil {
+		return "", err
 	}
 	now, err := r.c.serverTime(ctx)
-	switch {
-	case err != nil:
-		return "the cluster's clock could not be read: " + err.Error()
-	case info.State.Msgs >= uint64(info.Config.MaxMsgs) && info.Config.MaxMsgs > 0:
-		return "it was away for more purges than are kept"
-	case now.Sub(time.Unix(0, r.kept.Time)) > info.Config.MaxAge/2:
-		return "it was away for longer than purges are sure to be kept"
+	if err != nil {
+		return "", fmt.Errorf("the cluster's clock could not be read: %w", err)
 	}
-	return ""
+	away := now.Sub(k.at)
+	switch {
+	case first != nil && k.purge > 0 && first.Sequence < k.purge: // it cannot have left before that one
+		return otherPast, nil
+	case k.purge == 0 && away < r.c.o.beatTTL()/2: // nothing expires so soon
+		return otherPast, nil
+	case first != nil && first.Sequence <= k.seq:
+	case nearlyFull(info.State.Msgs, info.Config.MaxMsgs):
+		return "it was away for more purges than are sure to be kept", nil
+	case away > info.Config.MaxAge/2:
+		return "it was away for longer than purges are sure to be kept", nil
+	}
+	return "", nil
 }
 
-// serverTime is the time by the clock of who writes the stream.
-func (c *Cluster) serverTime(ctx context.Context) (time.Time, error) {
+// nearlyFull reports whether some of the oldest messages may have been dropped, where so many of the most there may be are there. Some of those that were may have been
+// beats, which have gone since.
+func nearlyFull(are uint64, most int64) bool {
+	return most > 0 && are+uint64(max(most/10, min(most/2, 5000))) >= uint64(most)
+}
+
+// mark puts a message into the stream that says nothing, and returns where it is.
+func (c *Cluster) mark(ctx context.Context) (uint64, error) {
 	m := nats.NewMsg(c.o.Prefix + leaveSubject + c.o.Name)
 	m.Header.Set(jetstream.MsgTTLHeader, c.o.beatTTL().String())
 	m.Data = []byte(`{"instance":""}`) // of nobody
 	ack, err := c.js.PublishMsg(ctx, m)
+	if err != nil {
+		return 0, err
+	}
+	return ack.Sequence, nil
+}
+
+// serverTime is the time by the clock of who writes the stream.
+func (c *Cluster) serverTime(ctx context.Context) (time.Time, error) {
+	seq, err := c.mark(ctx)
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -196,7 +265,7 @@ func (c *Cluster) serverTime(ctx context.Context) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	got, err := s.GetMsg(ctx, ack.Sequence)
+	got, err := s.GetMsg(ctx, seq)
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -204,17 +273,22 @@ func (c *Cluster) serverTime(ctx context.Context) (time.Time, error) {
 }
 
 // forget empties this node's table, after which purges up to seq need not be carried out any more.
-func (r *reader) forget(ctx context.Context, seq uint64) error {
+func (r *reader) forget(log string, seq uint64) error {
 	r.c.skip.Store(math.MaxUint64) // what leases of after it would learn is not to be trusted yet
 	r.c.current.Store(0)
-	if err := r.c.node.Load().Accept(ctx, purge.Request{Scope: purge.All, Mode: purge.Delete}); err != nil {
+	if err := r.c.node.Load().SavePosition(cache.Position{}); err != nil { // else a later one might count as less
 		return err
 	}
-	r.skip, r.last, r.failed = seq, 0, nil
-	r.kept = cache.Position{}
-	r.c.log.Store(r.log)
+	if err := r.c.node.Load().Accept(r.c.ctx, purge.Request{Scope: purge.All, Mode: purge.Delete}); err != nil {
+		return err
+	}
+	*r = reader{c: r.c, log: log, most: r.most, skip: seq, saved: r.saved}
 	r.c.applied.Store(0)
 	r.c.marks.reset()
+	r.c.log.Store(log)
+	if n := r.c.names; n != nil {
+		n.Reset()
+	}
 	r.c.skip.Store(seq)
 	return nil
 }
@@ -242,6 +316,7 @@ func (r *reader) run() {
 
 var (
 	errGap       = errors.New("a message is missing, or came twice")
+	errMissed    = errors.New("purges may have been missed")
 	errReconnect = errors.New("the connection was lost")
 	errUsurped   = errors.New("another process has this node's name")
 )
@@ -312,27 +387,35 @@ func (r *reader) follow() error {
 	}
 }
 
-// check sees that the stream is still the one that this node has followed.
+// check sees that the stream is still the one that this node has followed, and has all that came behind what was read.
 func (r *reader) check(ctx context.Context, s jetstream.Stream) error {
 	info := s.CachedInfo()
-	if log := info.Created.UTC().Format(time.RFC3339Nano); log != r.log {
-		r.c.o.Logger.Error("cluster: the stream of purges is another; this node begins with nothing", "node", r.c.o.Name)
-		r.log = log
-		return r.forget(ctx, info.State.LastSeq)
+	r.most = info.Config.MaxMsgs
+	log := logOf(info)
+	why := r.broken
+	var err error
+	switch {
+	case why != "":
+	case log != r.log:
+		why = "it is another"
+	case r.last > 0:
+		why, err = r.changed(ctx, s, info, cutAt{r.last, r.lastAt, r.purge, r.purgeAt})
+	case !r.keptAt.IsZero():
+		why, err = r.changed(ctx, s, info, cutAt{seq: r.skip, at: r.keptAt})
+	}
+	if err != nil {
+		return err
+	}
+	if why != "" {
+		r.broken = why // until that is done
+		r.c.o.Logger.Error("cluster: the stream of purges cannot be followed from where this node was; it begins with nothing", "node", r.c.o.Name,
+			"why", why, "at", r.last, "end", info.State.LastSeq)
+		if err := r.forget(log, info.State.LastSeq); err != nil {
+			return err
+		}
 	}
 	if r.last == 0 {
-		r.c.full.Store(info.Config.MaxMsgs > 0 && info.State.Msgs+uint64(info.Config.MaxMsgs/10) >= uint64(info.Config.MaxMsgs))
-		return nil
-	}
-	lost := r.last > info.State.LastSeq
-	if m, err := s.GetMsg(ctx, r.last); err == nil {
-		lost = !m.Time.Equal(r.lastAt)
-	} else if r.c.toCluster(time.Now()).Sub(r.lastAt) < r.c.o.beatTTL()/2 { // nothing expires so soon
-		lost = true
-	}
-	if lost {
-		r.c.o.Logger.Error("cluster: the stream of purges has lost its end; this node begins with nothing", "node", r.c.o.Name, "at", r.last, "end", info.State.LastSeq)
-		return r.forget(ctx, info.State.LastSeq)
+		r.c.full.Store(nearlyFull(info.State.Msgs, info.Config.MaxMsgs))
 	}
 	return nil
 }
@@ -374,8 +457,8 @@ func (r *reader) carryOut(ctx context.Context, batch []jetstream.Msg, next *uint
 	var requests []purge.Request
 	var beats []uint64
 	var gap error
-	var at time.Time
-	last := r.last
+	last, at := r.last, r.lastAt
+	lastPurge, purgeAt := r.purge, r.purgeAt
 	for _, m := range batch {
 		meta, err := m.Metadata()
 		if err != nil {
@@ -385,6 +468,10 @@ func (r *reader) carryOut(ctx context.Context, batch []jetstream.Msg, next *uint
 		if meta.Sequence.Consumer != *next || meta.NumDelivered != 1 || seq <= last {
 			gap = errGap
 			break
+		}
+		if seq > max(last, r.skip)+1 && nearlyFull(meta.NumPending, r.most) {
+			r.broken = "more purges were made than are sure to be kept until it has read them"
+			return errMissed
 		}
 		*next++
 		last, at = seq, meta.Timestamp
@@ -396,7 +483,12 @@ func (r *reader) carryOut(ctx context.Context, batch []jetstream.Msg, next *uint
 				r.c.o.Logger.Error("cluster: a purge cannot be read, and everything is purged", "position", seq, "error", err)
 				req = purge.Request{Scope: purge.All, Mode: purge.Delete}
 			}
+			if seq <= r.skip && !r.keptAt.IsZero() && at.After(r.keptAt) {
+				r.broken = "the cluster's stream has another past" // this one came in the place of what was carried out
+				return errMissed
+			}
 			r.c.marks.note(seq, req)
+			lastPurge, purgeAt = seq, at
 			if seq > r.skip {
 				requests = append(requests, req)
 			}
@@ -409,7 +501,8 @@ func (r *reader) carryOut(ctx context.Context, batch []jetstream.Msg, next *uint
 			if e.Instance == r.c.instance {
 				beats = append(beats, e.Number)
 				if t, ok := r.c.sentAt(e.Number); ok {
-					r.c.offset.Store(int64(meta.Timestamp.Sub(r.c.base.Add(t).Round(0))))
+					// By the clock as it is set now: where it was wrong when this process began, it may have been set right.
+					r.c.offset.Store(int64(meta.Timestamp.Sub(time.Now().Round(0).Add(t - r.c.now()))))
 				}
 			}
 			if r.c.members.saw(name, e, seq) {
@@ -430,7 +523,7 @@ func (r *reader) carryOut(ctx context.Context, batch []jetstream.Msg, next *uint
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	r.last, r.lastAt = last, at
+	r.last, r.lastAt, r.purge, r.purgeAt = last, at, lastPurge, purgeAt
 	r.c.applied.Store(last)
 	r.c.tell(last)
 	for _, n := range beats {

@@ -471,7 +471,7 @@ func TestFlushOfAJobOfBeforeARestart(t *testing.T) {
 	ca.Close()
 	ca = start(t, s.ClientURL(), "a", &a, Options{})
 	var last purge.NodeResult
-	ca.Flush(t.Context(), purge.NodeFlush{ID: "1", Attempt: 1, Paths: []string{"/p/1"}}, func(r purge.NodeResult) { last = r })
+	ca.Flush(t.Context(), purge.NodeFlush{ID: "1", Attempt: 1, Resumed: true, Paths: []string{"/p/1"}}, func(r purge.NodeResult) { last = r })
 	if last.Name != "b" || last.Outcome != purge.Flushed {
 		t.Errorf("got %+v", last)
 	}
@@ -480,7 +480,7 @@ func TestFlushOfAJobOfBeforeARestart(t *testing.T) {
 	s.Shutdown()
 	eventually(t, "a is cut off", func() bool { return ca.Ready() != nil })
 	last = purge.NodeResult{}
-	ca.Flush(ctx, purge.NodeFlush{ID: "2", Attempt: 1, Paths: []string{"/p/1"}}, func(r purge.NodeResult) { last = r })
+	ca.Flush(ctx, purge.NodeFlush{ID: "2", Attempt: 1, Resumed: true, Paths: []string{"/p/1"}}, func(r purge.NodeResult) { last = r })
 	if last.State.Final() {
 		t.Errorf("a node that is cut off has the result %+v", last)
 	}
