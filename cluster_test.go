@@ -573,3 +573,27 @@ func TestConsoleHasTheNodesOfAJob(t *testing.T) {
 		}
 	}
 }
+
+// What is gone is still the image that had these tags, on the nodes that have known it. No other learns that it is gone without them.
+func TestATagPurgeFindsWhatIsGoneOverNodes(t *testing.T) {
+	const url = "/photos/cat.png"
+	o := newOrigin()
+	header := cacheFor("max-age=3600")
+	header.Set("Cache-Tag", "cat")
+	o.set("/cat.png", answer{header: header, body: paint(t, red, 40, 40)})
+	f := openFleet(t, o, nil)
+	mustGet(t, f.all[0], url)
+	o.set("/cat.png", answer{status: http.StatusNotFound, header: cacheFor("max-age=3600")})
+	f.purge(0, purge.Request{Scope: purge.Original, Mode: purge.Revalidate, Paths: []string{"/photos/cat.png"}})
+	if w := get(f.all[0], url); w.Code != http.StatusNotFound {
+		t.Fatalf("it is gone, and is %d", w.Code)
+	}
+	f.hub.Told()
+	o.set("/cat.png", answer{header: header, body: paint(t, green, 40, 40)})
+	f.purge(0, purge.Request{Scope: purge.Tag, Mode: purge.Delete, Tags: []string{"cat"}})
+	for i, h := range f.all {
+		if w := get(h, url); w.Code != http.StatusOK {
+			t.Errorf("node %s, after the purge: %d %s", fleetNames[i], w.Code, w.Header().Get("Cache-Status"))
+		}
+	}
+}

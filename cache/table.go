@@ -337,8 +337,8 @@ func (t *Table) Commit(l Lease, e *Entry) bool {
 	if !t.commit(l, e, anyway) {
 		return false
 	}
-	// What an answer is under Vary means nothing without the others.
-	if t.shared != nil && e.Status < 500 && !e.Freshness.NoStore && e.Variant == "" {
+	// What an answer is under Vary means nothing without the others; and what has tags of before, others would not find by them.
+	if t.shared != nil && e.Status < 500 && !e.Freshness.NoStore && e.Variant == "" && (e.OK() || len(e.tags) == len(tagMarks(e.Header))) {
 		t.shared.Commit(l.name, e, l.position)
 	}
 	return true
