@@ -1,6 +1,8 @@
 package cluster
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -195,5 +197,40 @@ func TestAFlushAfterARestartWaitsForNodesThatMayServe(t *testing.T) {
 	<-through
 	if !b.has("original /p/1") {
 		t.Error("the flush is through, and b has not purged it")
+	}
+}
+
+// However many purges a disk cannot keep, few are remembered, and what is tried again stands for all.
+func TestADiskThatFailsForManyPurges(t *testing.T) {
+	failing := true
+	n := &fakeNode{fail: func(r purge.Request) error {
+		if failing {
+			return errors.New("the disk is full")
+		}
+		return nil
+	}}
+	c := new(Cluster)
+	c.node.Store(&joinedNode{n})
+	c.o, _ = (&Options{Name: "a"}).withDefaults()
+	r := &reader{c: c}
+	for i := range 3 * maxFailed {
+		r.accept(t.Context(), []purge.Request{paths(fmt.Sprint("/p/", i))})
+		if len(r.failed) == 0 || len(r.failed) > maxFailed {
+			t.Fatalf("after %d: %d are to be tried again", i, len(r.failed))
+		}
+	}
+	failing, r.pause = false, 0
+	r.accept(t.Context(), nil)
+	if len(r.failed) > 0 || n.all() != 1 {
+		t.Errorf("%d are left, and %q was carried out", len(r.failed), n.accepted)
+	}
+	failing = true
+	ctx, cancel := context.WithCancel(t.Context())
+	r.accept(ctx, []purge.Request{paths("/p/a")})
+	cancel()
+	r.pause = 0
+	r.accept(ctx, []purge.Request{paths("/p/b")})
+	if len(r.failed) != 1 {
+		t.Errorf("when the reading ended: %v", r.failed)
 	}
 }

@@ -129,6 +129,8 @@ type reader struct {
 	purgeAt time.Time       // when the server had it
 	broken  string          // why this node has to begin with nothing
 	failed  []purge.Request // carried out in memory, and not on the disk
+	tried   time.Time       // when they were last tried again
+	pause   time.Duration   // until they are
 	saved   time.Time
 	acked   time.Time
 	unacked int // messages since
@@ -276,6 +278,7 @@ func (c *Cluster) serverTime(ctx context.Context) (time.Time, error) {
 func (r *reader) forget(log string, seq uint64) error {
 	r.c.skip.Store(math.MaxUint64) // what leases of after it would learn is not to be trusted yet
 	r.c.current.Store(0)
+	r.c.applied.Store(0)                                                   // nor are they newer than anything
 	if err := r.c.node.Load().SavePosition(cache.Position{}); err != nil { // else a later one might count as less
 		return err
 	}
@@ -283,7 +286,6 @@ func (r *reader) forget(log string, seq uint64) error {
 		return err
 	}
 	*r = reader{c: r.c, log: log, most: r.most, skip: seq, saved: r.saved}
-	r.c.applied.Store(0)
 	r.c.marks.reset()
 	r.c.log.Store(log)
 	if n := r.c.names; n != nil {
@@ -542,14 +544,19 @@ func (r *reader) carryOut(ctx context.Context, batch []jetstream.Msg, next *uint
 	return gap
 }
 
+// maxFailed is how many purges that could not be kept are tried again one by one. When there are more, everything is purged in their place.
+const maxFailed = 1000
+
 // accept carries requests out on this node. They may come in any order among each other: each only takes away.
 func (r *reader) accept(ctx context.Context, requests []purge.Request) {
 	before := r.failed
-	todo := slices.Concat(before, requests)
-	r.failed = nil
-	if len(todo) == 0 {
-		return
+	again := len(before) > 0 && time.Since(r.tried) >= r.pause
+	todo := requests
+	if again {
+		todo = slices.Concat(before, requests)
+		r.tried, r.pause = time.Now(), min(2*r.pause, time.Minute)
 	}
+	var failed []purge.Request
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	turns := make(chan struct{}, 16)
@@ -560,15 +567,25 @@ func (r *reader) accept(ctx context.Context, requests []purge.Request) {
 			if err := r.c.node.Load().Accept(ctx, req); err != nil && ctx.Err() == nil {
 				r.c.o.Logger.Error("cluster: a purge is in force, and could not be kept; it is tried again", "error", err)
 				mu.Lock()
-				r.failed = append(r.failed, req)
+				failed = append(failed, req)
 				mu.Unlock()
 			}
 		})
 	}
 	wg.Wait()
 	if ctx.Err() != nil {
-		r.failed = before // the others are read again
+		return // those of the batch are read again
 	}
+	if !again {
+		failed = slices.Concat(before, failed)
+	}
+	if len(failed) > maxFailed {
+		failed = []purge.Request{{Scope: purge.All, Mode: purge.Delete}}
+	}
+	if len(failed) == 0 {
+		r.pause = r.c.o.interval()
+	}
+	r.failed = failed
 }
 
 // save keeps how far this node is, unless something of that is not on its disk.
