@@ -375,10 +375,16 @@ func leaderKilled(f *fleet, l *load, d time.Duration) (*node, time.Time, time.Ti
 		return nil, time.Time{}, time.Time{}
 	}
 	s.kill()
+	began := time.Now()
 	eventually(f.t, 30*time.Second, "another server leads the stream", func() bool { return leader(f.servers, "imagecdn_inv") != nil })
-	time.Sleep(d)
+	elected := time.Since(began)
 	before := len(l.acknowledged(f.nodes[0]))
-	eventually(f.t, 30*time.Second, "purges are accepted with a server away", func() bool { return len(l.acknowledged(f.nodes[0])) > before })
+	eventually(f.t, 60*time.Second, "purges are accepted with a server away", func() bool { return len(l.acknowledged(f.nodes[0])) > before })
+	accepted := time.Since(began)
+	f.together()
+	f.t.Logf("after the leader was killed another led after %.1f s, a purge was accepted after %.1f s, and all nodes were ready after %.1f s",
+		elected.Seconds(), accepted.Seconds(), time.Since(began).Seconds())
+	time.Sleep(d)
 	s.start()
 	eventually(f.t, 30*time.Second, "the server is back", s.ready)
 	return nil, time.Time{}, time.Time{}
