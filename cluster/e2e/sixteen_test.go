@@ -90,7 +90,7 @@ func percentile(of []time.Duration, p float64) string {
 // the speed is checked: what is acknowledged is done, by all, and no node shows what was before.
 func TestSixteenNodes(t *testing.T) {
 	const nodes, images, few = 16, 4096, 64
-	purges, rate, during := 50, 200, 3*time.Second
+	purges, rate, during := 30, 100, 2*time.Second
 	if *table {
 		purges, rate, during = 500, 1000, 30*time.Second
 	}
