@@ -67,10 +67,11 @@ soak: ## OPS (1,000,000) operations of random histories, and KILLS (500) kills o
 	go test -run '^TestRandomHistories$$' -count 1 -v -timeout 0 . -soak.ops $(OPS)
 	go test -run '^TestKillNineJobs$$' -count 1 -v -timeout 0 ./internal/command -jobkills $(KILLS)
 
-cluster: ## vet and test the nested module cluster: nodes on NATS, its server in their processes, and the command with both (minutes)
+cluster: ## test nodes of a cluster: the nested module, and nodes as processes under faults in all their forms, with tables (an hour; scripts/cluster.sh has the short forms)
 	go -C cluster mod tidy -diff
 	go -C cluster vet ./...
 	go -C cluster test -timeout 15m ./...
+	bash scripts/cluster.sh long
 
 browser: ## look at SVG in a real Chromium: nothing of it runs, and it looks the same (a minute or two)
 	go test -run Chromium -count 1 -v -timeout 10m . -chromium

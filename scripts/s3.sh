@@ -1,14 +1,11 @@
 #!/usr/bin/env bash
-# Runs the tests of buckets, against a real S3 server too, and fails where one is left out. The server is versitygw, built into dist/bin where it
-# is not installed; internal/s3test/_server/go.sum has its hashes. It listens on the loopback address, and ends with the tests.
+# Runs the tests of buckets, against a real S3 server too, and fails where one is left out. The server is versitygw, see versitygw.sh. It
+# listens on the loopback address, and ends with the tests.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 export PATH=$PATH:$PWD/dist/bin
-if ! command -v versitygw >/dev/null; then
-	mkdir -p dist/bin
-	CGO_ENABLED=0 go build -C internal/s3test/_server -mod=readonly -ldflags "-s -w" -o "$PWD/dist/bin/versitygw" github.com/versity/versitygw/cmd/versitygw
-fi
+bash scripts/versitygw.sh
 
 out=$(mktemp)
 trap 'rm -f "$out"' EXIT

@@ -39,7 +39,7 @@ type setup struct {
 	servers int
 	images  int
 	policy  string
-	bound   time.Duration // zero means a second and a half: tests have less time than those who run nodes
+	bound   time.Duration // zero means a second: tests have less time than those who run nodes
 	bucket  string        // URL, where nodes have one
 	skew    []time.Duration
 	args    []string
@@ -52,7 +52,7 @@ func startFleet(t testing.TB, s setup) *fleet {
 		s.policy = "strict"
 	}
 	if s.bound == 0 {
-		s.bound = 1500 * time.Millisecond
+		s.bound = time.Second
 	}
 	path := command(t, binaries.node)
 	logs := logsOf(t)

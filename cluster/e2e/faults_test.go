@@ -22,6 +22,7 @@ import (
 // it, as far as is sure; nil where each was there, or may have been.
 type fault struct {
 	name    string
+	short   string // with which policies it is part of the short form
 	setup   setup
 	happens func(f *fleet, l *load, for_ time.Duration) (away *node, from, until time.Time)
 }
@@ -29,46 +30,47 @@ type fault struct {
 // Under faults a witness sees no node show what a purge of before has done away with, unless it may and says so; and the log of jobs tells the truth.
 func TestFaults(t *testing.T) {
 	faults := []fault{
-		{"nothing", setup{}, func(f *fleet, l *load, d time.Duration) (*node, time.Time, time.Time) {
+		{"nothing", "", setup{}, func(f *fleet, l *load, d time.Duration) (*node, time.Time, time.Time) {
 			time.Sleep(d)
 			return nil, time.Time{}, time.Time{}
 		}},
-		{"a node is killed and comes back with its disk", setup{}, killed},
-		{"the node that works jobs is killed and stays away", setup{}, killedForGood},
-		{"a node is stopped and goes on", setup{}, stopped},
-		{"the leader of the stream is killed", setup{servers: 3}, leaderKilled},
-		{"all servers are killed and come back", setup{servers: 3}, allServersKilled},
-		{"the connection is cut", setup{}, func(f *fleet, l *load, d time.Duration) (*node, time.Time, time.Time) {
+		{"a node is killed and comes back with its disk", "strict", setup{}, killed},
+		{"the node that works jobs is killed and stays away", "strict", setup{}, killedForGood},
+		{"a node is stopped and goes on", "strict available", setup{}, stopped},
+		{"the leader of the stream is killed", "strict", setup{servers: 3}, leaderKilled},
+		{"all servers are killed and come back", "", setup{servers: 3}, allServersKilled},
+		{"the connection is cut", "available", setup{}, func(f *fleet, l *load, d time.Duration) (*node, time.Time, time.Time) {
 			return l.cutOff(1, d, f.links[1].drop, f.links[1].accept)
 		}},
-		{"a black hole", setup{}, spoiled("timeout", map[string]any{"timeout": 0}, "upstream", "downstream")},
-		{"what is sent comes after all, when it is long too late", setup{}, func(f *fleet, l *load, d time.Duration) (*node, time.Time, time.Time) {
+		{"a black hole", "strict", setup{}, spoiled("timeout", map[string]any{"timeout": 0}, "upstream", "downstream")},
+		{"what is sent comes after all, when it is long too late", "", setup{}, func(f *fleet, l *load, d time.Duration) (*node, time.Time, time.Time) {
 			return l.cutOff(1, d, f.links[1].freeze, f.links[1].thaw)
 		}},
-		{"a node hears nothing", setup{}, spoiled("timeout", map[string]any{"timeout": 0}, "downstream")},
-		{"a node is not heard", setup{}, spoiled("timeout", map[string]any{"timeout": 0}, "upstream")},
-		{"links are slow", setup{bound: 5 * time.Second}, slowLinks},
-		{"clocks are an hour apart", setup{skew: []time.Duration{0, time.Hour, -time.Hour}}, func(f *fleet, l *load, d time.Duration) (*node, time.Time, time.Time) {
+		{"a node hears nothing", "strict", setup{}, spoiled("timeout", map[string]any{"timeout": 0}, "downstream")},
+		{"a node is not heard", "", setup{}, spoiled("timeout", map[string]any{"timeout": 0}, "upstream")},
+		{"links are slow", "", setup{bound: 5 * time.Second}, slowLinks},
+		{"clocks are an hour apart", "", setup{skew: []time.Duration{0, time.Hour, -time.Hour}}, func(f *fleet, l *load, d time.Duration) (*node, time.Time, time.Time) {
 			time.Sleep(d)
 			return nil, time.Time{}, time.Time{}
 		}},
-		{"clocks are an hour apart and a node is cut off", setup{skew: []time.Duration{-time.Hour, time.Hour}}, func(f *fleet, l *load, d time.Duration) (*node, time.Time, time.Time) {
+		{"clocks are an hour apart and a node is cut off", "", setup{skew: []time.Duration{-time.Hour, time.Hour}}, func(f *fleet, l *load, d time.Duration) (*node, time.Time, time.Time) {
 			return l.cutOff(1, d, f.links[1].drop, f.links[1].accept)
 		}},
-		{"a node starts from an old image of its disk", setup{}, oldDisk(true)},
-		{"a node starts from an old image of its disk, without its jobs", setup{}, oldDisk(false)},
+		{"a node starts from an old image of its disk", "strict", setup{}, oldDisk(true)},
+		{"a node starts from an old image of its disk, without its jobs", "", setup{}, oldDisk(false)},
 	}
 	for _, policy := range []string{"strict", "available"} {
 		for _, one := range faults {
 			t.Run(policy+"/"+one.name, func(t *testing.T) {
+				if !*long && !strings.Contains(one.short, policy) {
+					t.Skip("part of the long form: -e2e.long")
+				}
 				s := one.setup
 				s.nodes, s.policy = 3, policy
 				f := startFleet(t, s)
 				l := f.load(random(t))
-				d := f.patience() + 2*time.Second
-				if *long {
-					d = time.Minute
-				}
+				d := f.patience() + time.Second
+				d = max(d, *away)
 				away, from, until := one.happens(f, l, d)
 				f.together()
 				time.Sleep(time.Second) // of load, as it is when all is well again

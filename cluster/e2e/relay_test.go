@@ -54,8 +54,8 @@ func startRelay(t testing.TB, to string) *relay {
 					to.Close()
 					return
 				}
-				work.Go(func() { r.pass(to, from) })
-				r.pass(from, to)
+				work.Go(func() { r.pass(from, to) })
+				r.pass(to, from)
 				r.drop(from, to)
 			})
 		}
@@ -85,7 +85,7 @@ func (r *relay) drop(conns ...net.Conn) {
 }
 
 // pass copies one way, and then says that there is no more.
-func (r *relay) pass(to, from net.Conn) {
+func (r *relay) pass(from, to net.Conn) {
 	b := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(b)
