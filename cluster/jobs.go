@@ -88,7 +88,7 @@ type jobsStats struct {
 
 const (
 	jobParallel    = 16                    // requests at once
-	watchDelay     = 50 * time.Millisecond // for which a watch waits, as most jobs are at their end by then, and are told of once
+	watchDelay     = 200 * time.Millisecond // for which a watch waits, as most jobs are at their end by then, and are told of once
 	maxJobData     = 32 << 20              // bytes of one entry
 	maxJobPart     = 512 << 10             // bytes of one message
 	markersLast    = time.Hour             // that a deletion can be heard of

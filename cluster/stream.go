@@ -132,6 +132,7 @@ type reader struct {
 	tried   time.Time       // when they were last tried again
 	pause   time.Duration   // until they are
 	saved   time.Time
+	dirty   bool // purges were carried out since
 	acked   time.Time
 	unacked int // messages since
 }
@@ -297,6 +298,11 @@ func (r *reader) forget(log string, seq uint64) error {
 
 // run reads until Close.
 func (r *reader) run() {
+	defer func() {
+		if r.dirty {
+			r.save()
+		}
+	}()
 	wait := 50 * time.Millisecond
 	for r.c.ctx.Err() == nil {
 		before := r.last
@@ -534,7 +540,8 @@ func (r *reader) carryOut(ctx context.Context, batch []jetstream.Msg, next *uint
 			r.c.members.observe(t)
 		}
 	}
-	if tried > 0 || time.Since(r.saved) > time.Minute {
+	// What was carried out and not kept is carried out again after a restart, so this need not be kept at once.
+	if r.dirty = r.dirty || tried > 0; r.dirty && time.Since(r.saved) > time.Second || time.Since(r.saved) > time.Minute {
 		r.save()
 	}
 	if r.unacked += len(batch); gap == nil && (r.unacked > 1000 || time.Since(r.acked) > time.Second) {
@@ -598,7 +605,7 @@ func (r *reader) save() {
 		r.c.o.Logger.Warn("cluster: how far this node is could not be kept; after a restart it goes on from before", "error", err)
 		return
 	}
-	r.kept, r.saved = p, time.Now()
+	r.kept, r.saved, r.dirty = p, time.Now(), false
 }
 
 // usurp has this node serve nothing any more of what it knows.
