@@ -2,7 +2,12 @@ package cluster
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/imagecdn/imagecdn/cache"
 )
@@ -50,6 +55,46 @@ func (c *Cluster) learn(n cache.Name, e *cache.Entry, valid func() bool) bool {
 // A learner is a node with a table.
 type learner interface {
 	Learn(n cache.Name, e *cache.Entry, valid func() bool) bool
+}
+
+// makeBucket makes a bucket where it is not there, and returns when that was.
+func makeBucket(ctx context.Context, js jetstream.JetStream, config jetstream.KeyValueConfig) (kv jetstream.KeyValue, made time.Time, err error) {
+	kv, err = js.CreateOrUpdateKeyValue(ctx, config)
+	if err == nil {
+		var s jetstream.Stream
+		if s, err = js.Stream(ctx, "KV_"+config.Bucket); err == nil {
+			return kv, s.CachedInfo().Created, nil
+		}
+	}
+	return nil, made, fmt.Errorf("the bucket %s: %w", config.Bucket, err)
+}
+
+// renewBuckets sees that the buckets are there, whenever the stream is read anew, until Close.
+func (c *Cluster) renewBuckets() {
+	for failed := 0; ; {
+		if failed == 0 {
+			select {
+			case <-c.renew:
+			case <-c.ctx.Done():
+				return
+			}
+		}
+		ctx, cancel := context.WithTimeout(c.ctx, 5*time.Second)
+		err := c.jobs.renew(ctx)
+		if n := c.names; n != nil {
+			err = errors.Join(err, n.renew(ctx))
+		}
+		cancel()
+		if err == nil {
+			failed = 0
+			continue
+		}
+		failed++
+		c.o.Logger.Warn("cluster: the buckets are not to be had, and are asked for again", "node", c.o.Name, "error", err)
+		if !pause(c.ctx, backoff(failed)) {
+			return
+		}
+	}
 }
 
 func (c *Cluster) closeBuckets() {

@@ -162,6 +162,7 @@ type Cluster struct {
 	skip    atomic.Uint64 // up to where purges are noted alone; before applied is there, nothing of others is to be trusted
 	full    atomic.Bool   // the stream had so many purges, when it was read from its beginning, that some may have been dropped
 	again   chan struct{} // has an element when the stream is to be read anew
+	renew   chan struct{} // has an element when the buckets may be others
 
 	node atomic.Pointer[joinedNode] // since Join
 
@@ -226,7 +227,7 @@ func newCluster(ctx context.Context, nc *nats.Conn, o Options) (*Cluster, error)
 	if err != nil {
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
-	c := &Cluster{o: o, instance: rand.Text(), nc: nc, js: js, base: time.Now(), again: make(chan struct{}, 1)}
+	c := &Cluster{o: o, instance: rand.Text(), nc: nc, js: js, base: time.Now(), again: make(chan struct{}, 1), renew: make(chan struct{}, 1)}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.skip.Store(math.MaxUint64) // until it is known what is to be trusted
 	c.sent.at = make(map[uint64]time.Duration)

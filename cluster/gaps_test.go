@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -233,4 +234,41 @@ func TestADiskThatFailsForManyPurges(t *testing.T) {
 	if len(r.failed) != 1 {
 		t.Errorf("when the reading ended: %v", r.failed)
 	}
+}
+
+// The server comes back with nothing: buckets are made anew as well, jobs that go on are written again, and the others hear of them.
+func TestBucketsOfAServerThatForgets(t *testing.T) {
+	s := startServer(t, t.TempDir(), -1)
+	port := s.Addr().(*net.TCPAddr).Port
+	var a, b fakeNode
+	ca := start(t, s.ClientURL(), "a", &a, Options{})
+	cb := start(t, s.ClientURL(), "b", &b, Options{})
+	ready(t, ca, cb)
+	goesOn := purge.LogEntry{ID: "018bcfe5-0000-7000-8000-000000000001", Data: []byte("1"), Owner: "a"}
+	for range 20 { // so that revisions of before are greater than those that come
+		if err := ca.jobs.Write([]purge.LogEntry{{ID: "018bcfe5-0000-7000-8000-000000000000", Data: []byte("1"), Final: true}}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := ca.jobs.Write([]purge.LogEntry{goesOn}, nil); err != nil {
+		t.Fatal(err)
+	}
+	s.Shutdown()
+	s.WaitForShutdown()
+	startServer(t, t.TempDir(), port)
+	eventually(t, "everything was purged again", func() bool { return a.all() == 2 && b.all() == 2 })
+	ready(t, ca, cb)
+	eventually(t, "a job that goes on is written", func() bool { return ca.jobs.Write([]purge.LogEntry{goesOn}, nil) == nil })
+	eventually(t, "b hears of it", func() bool {
+		for e := range cb.jobs.Unfinished() {
+			if e.ID == goesOn.ID && e.Owner == "a" {
+				return true
+			}
+		}
+		return false
+	})
+	eventually(t, "b finds a name that a has told", func() bool {
+		ca.Commit(cat, answer("1", time.Now()), ca.Position())
+		return cb.Lookup(t.Context(), cat) != nil
+	})
 }

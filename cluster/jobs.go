@@ -38,6 +38,7 @@ import (
 // takes the job finds out anew: it is kept here, and the latest is written once every so often, and when the log is closed.
 type jobs struct {
 	o      jobsOptions
+	js     jetstream.JetStream
 	bucket string
 	kv     jetstream.KeyValue
 	conn   *nats.Conn
@@ -45,10 +46,12 @@ type jobs struct {
 	enc    *zstd.Encoder
 	dec    *zstd.Decoder
 
-	mu     sync.Mutex // guards what follows and what the items say they have under it
-	items  []*jobItem // by ascending ID
-	bytes  int64      // of all in the bucket
-	newest uint64     // the greatest revision heard of
+	mu     sync.Mutex    // guards what follows and what the items say they have under it
+	items  []*jobItem    // by ascending ID
+	bytes  int64         // of all in the bucket
+	newest uint64        // the greatest revision heard of
+	made   time.Time     // when the bucket was
+	anew   chan struct{} // closed when the bucket is another
 	behind map[*jobItem]struct{}
 	lost   [2]map[string]struct{} // IDs of jobs that this node has written and another has removed, the latest ones
 	first  *changes               // since the log was opened, until the first Watch takes them
@@ -87,14 +90,14 @@ type jobsStats struct {
 }
 
 const (
-	jobParallel    = 16                    // requests at once
+	jobParallel    = 16                     // requests at once
 	watchDelay     = 200 * time.Millisecond // for which a watch waits, as most jobs are at their end by then, and are told of once
-	maxJobData     = 32 << 20              // bytes of one entry
-	maxJobPart     = 512 << 10             // bytes of one message
-	markersLast    = time.Hour             // that a deletion can be heard of
-	partsOrphaned  = 10 * time.Minute      // parts that are older and that nothing names are left from a write that was interrupted
-	maxLost        = 20_000                // jobs that were removed by others and are known as such
-	maxChangeBytes = 16 << 20              // of what others have written and a watch has not handed on; beyond that it reads them again
+	maxJobData     = 32 << 20               // bytes of one entry
+	maxJobPart     = 512 << 10              // bytes of one message
+	markersLast    = time.Hour              // that a deletion can be heard of
+	partsOrphaned  = 10 * time.Minute       // parts that are older and that nothing names are left from a write that was interrupted
+	maxLost        = 20_000                 // jobs that were removed by others and are known as such
+	maxChangeBytes = 16 << 20               // of what others have written and a watch has not handed on; beyond that it reads them again
 )
 
 // A jobItem is a job in the index.
@@ -145,6 +148,8 @@ func newJobs(ctx context.Context, js jetstream.JetStream, o jobsOptions) (*jobs,
 	o.Timeout = orDefault(o.Timeout, 5*time.Second)
 	l := &jobs{
 		o:      o,
+		js:     js,
+		anew:   make(chan struct{}),
 		bucket: o.Prefix + "_jobs",
 		conn:   js.Conn(),
 		part:   maxJobPart,
@@ -165,15 +170,9 @@ func newJobs(ctx context.Context, js jetstream.JetStream, o jobsOptions) (*jobs,
 	if l.dec, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxJobData)); err != nil {
 		return nil, err
 	}
-	l.kv, err = js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket:         l.bucket,
-		Description:    "The invalidation jobs of an image CDN",
-		Replicas:       max(1, o.Replicas),
-		LimitMarkerTTL: markersLast,
-	})
-	if err != nil {
+	if l.kv, l.made, err = l.make(ctx); err != nil {
 		l.dec.Close()
-		return nil, fmt.Errorf("the bucket %s: %w", l.bucket, err)
+		return nil, err
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.all.Go(l.follow)
@@ -187,6 +186,39 @@ func newJobs(ctx context.Context, js jetstream.JetStream, o jobsOptions) (*jobs,
 	l.all.Go(l.sweep)
 	l.wantRoom()
 	return l, nil
+}
+
+// make makes the bucket where it is not there, and returns when that was.
+func (l *jobs) make(ctx context.Context) (jetstream.KeyValue, time.Time, error) {
+	return makeBucket(ctx, l.js, jetstream.KeyValueConfig{
+		Bucket:         l.bucket,
+		Description:    "The invalidation jobs of an image CDN",
+		Replicas:       max(1, l.o.Replicas),
+		LimitMarkerTTL: markersLast,
+	})
+}
+
+// renew makes the bucket again where the servers have lost it. Of what was in it, this node's jobs that go on are written again by what comes next of them.
+func (l *jobs) renew(ctx context.Context) error {
+	_, made, err := l.make(ctx)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if made.Equal(l.made) {
+		return nil
+	}
+	l.o.Logger.Error("cluster: the bucket of jobs is another; those that were at their end are no longer known there", "bucket", l.bucket)
+	for _, it := range l.items {
+		it.gone, it.mine, it.rev = true, false, 0 // no revision of before means anything
+		it.late, it.waits, it.data, it.known = nil, false, nil, false
+	}
+	l.items, l.bytes, l.newest, l.made = nil, 0, 0, made
+	clear(l.behind)
+	close(l.anew)
+	l.anew = make(chan struct{})
+	return nil
 }
 
 // Close writes what progress waits to be written, unless that takes too long, and ends all that goes on behind.
@@ -408,9 +440,14 @@ func (l *jobs) put(ctx context.Context, it *jobItem, data []byte, final bool) (e
 			l.observe(ctx, it.id, there, false)
 		case errors.Is(err, jetstream.ErrKeyNotFound) && rev != 0: // another has taken it, and removed it
 			l.mu.Lock()
-			l.lose(it)
+			renewed := it.rev == 0
+			if !renewed {
+				l.lose(it)
+			}
 			l.mu.Unlock()
-			return purge.ErrNotOwner
+			if !renewed {
+				return purge.ErrNotOwner
+			}
 		case errors.Is(err, jetstream.ErrKeyNotFound): // it was dropped once: Create knows the revision of that
 			now, err := l.kv.Create(ctx, jobKey(it.id), value)
 			if err == nil {
@@ -901,6 +938,7 @@ func (l *jobs) follow() {
 // followOnce reads all jobs and then hears of what changes, until something fails.
 func (l *jobs) followOnce() error {
 	l.mu.Lock()
+	anew := l.anew
 	known := l.newest // what is not read again of what was written up to here is there no more
 	l.mu.Unlock()
 	connected := l.conn.StatusChanged(nats.CONNECTED)
@@ -928,6 +966,8 @@ func (l *jobs) followOnce() error {
 				l.complete(seen, known)
 				seen = nil
 			}
+		case <-anew:
+			return errWatchEnded
 		case <-l.ctx.Done():
 			return nil
 		}

@@ -39,6 +39,7 @@ import (
 // what is there, and the newer exchange with the origin stays: the greater position, then the later request by the cluster's clock.
 type names struct {
 	o      namesOptions
+	js     jetstream.JetStream
 	bucket string
 	kv     jetstream.KeyValue
 	stream jetstream.Stream
@@ -55,6 +56,10 @@ type names struct {
 	cancel context.CancelFunc
 	all    sync.WaitGroup
 	resets atomic.Uint64
+
+	madeMu sync.Mutex    // guards made and anew
+	made   time.Time     // when the bucket was
+	anew   chan struct{} // closed when the bucket is another
 
 	written, conflicts, dropped, lookups, found, slow, learned, skipped atomic.Uint64
 }
@@ -135,6 +140,8 @@ func newNames(ctx context.Context, js jetstream.JetStream, o namesOptions) (*nam
 	o.MaxBytes = max(-1, orDefault(o.MaxBytes, 1<<30))
 	n := &names{
 		o:      o,
+		js:     js,
+		anew:   make(chan struct{}),
 		bucket: o.Prefix + "_names",
 		conn:   js.Conn(),
 		writer: rand.Text()[:13],
@@ -143,18 +150,10 @@ func newNames(ctx context.Context, js jetstream.JetStream, o namesOptions) (*nam
 		recent: make(map[string]writtenName),
 	}
 	var err error
-	n.kv, err = js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket:       n.bucket,
-		Description:  "What the nodes of an image CDN know of origins' images",
-		TTL:          o.MaxAge,
-		MaxBytes:     o.MaxBytes,
-		MaxValueSize: maxNameValue + 1<<10, // and the message's header
-		Replicas:     max(1, o.Replicas),
-	})
-	if err == nil {
-		n.stream, err = js.Stream(ctx, "KV_"+n.bucket)
+	if n.kv, n.made, err = n.make(ctx); err != nil {
+		return nil, err
 	}
-	if err != nil {
+	if n.stream, err = js.Stream(ctx, "KV_"+n.bucket); err != nil {
 		return nil, fmt.Errorf("the bucket %s: %w", n.bucket, err)
 	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
@@ -166,6 +165,36 @@ func newNames(ctx context.Context, js jetstream.JetStream, o namesOptions) (*nam
 	n.all.Go(n.forgetWaiting)
 	n.all.Go(n.watch)
 	return n, nil
+}
+
+// make makes the bucket where it is not there, and returns when that was.
+func (n *names) make(ctx context.Context) (jetstream.KeyValue, time.Time, error) {
+	return makeBucket(ctx, n.js, jetstream.KeyValueConfig{
+		Bucket:       n.bucket,
+		Description:  "What the nodes of an image CDN know of origins' images",
+		TTL:          n.o.MaxAge,
+		MaxBytes:     n.o.MaxBytes,
+		MaxValueSize: maxNameValue + 1<<10, // and the message's header
+		Replicas:     max(1, n.o.Replicas),
+	})
+}
+
+// renew makes the bucket again where the servers have lost it.
+func (n *names) renew(ctx context.Context) error {
+	_, made, err := n.make(ctx)
+	if err != nil {
+		return err
+	}
+	n.madeMu.Lock()
+	defer n.madeMu.Unlock()
+	if made.Equal(n.made) {
+		return nil
+	}
+	n.made = made
+	n.Reset()
+	close(n.anew)
+	n.anew = make(chan struct{})
+	return nil
 }
 
 // Close ends all that goes on behind. What waits to be written is lost.
@@ -539,6 +568,9 @@ var (
 func (n *names) watchOnce() error {
 	connected := n.conn.StatusChanged(nats.CONNECTED)
 	defer n.conn.RemoveStatusListener(connected)
+	n.madeMu.Lock()
+	anew := n.anew
+	n.madeMu.Unlock()
 	w, err := n.kv.WatchAll(n.ctx, jetstream.UpdatesOnly())
 	if err != nil {
 		return err
@@ -560,6 +592,8 @@ func (n *names) watchOnce() error {
 				return errWatchBehind
 			}
 			n.hear(there)
+		case <-anew:
+			return errWatchEnded
 		case <-n.ctx.Done():
 			return nil
 		}

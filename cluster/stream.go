@@ -103,6 +103,7 @@ func (c *Cluster) join(ctx context.Context, n node) error {
 	}
 	c.work.Go(func() { r.run() })
 	c.work.Go(c.beat)
+	c.work.Go(c.renewBuckets)
 	return nil
 }
 
@@ -352,6 +353,10 @@ func (r *reader) follow() error {
 	}
 	if err := r.check(opening, s); err != nil {
 		return err
+	}
+	select {
+	case r.c.renew <- struct{}{}:
+	default:
 	}
 	messages := make(chan jetstream.Msg, 1024)
 	consumer, err := r.consumer(opening)
