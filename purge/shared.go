@@ -410,7 +410,10 @@ func (s *Service) lookUpDoubtful() {
 		}
 		s.mu.Lock()
 		delete(s.doubtful, id)
-		s.mu.Unlock()
+		if j := s.byID[id]; err != nil && j != nil && j.lost && !j.rec.State.Final() { // nobody will say how it ends
+			s.trimWhere(func(k *Job) (more, drop bool) { return true, k == j })
+		}
+		s.unlock()
 		if err == nil {
 			s.changed(e)
 		}
