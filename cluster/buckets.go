@@ -15,7 +15,7 @@ import (
 // openBuckets opens what nodes share beside purges: of it what is not open yet.
 func (c *Cluster) openBuckets(ctx context.Context) error {
 	if c.jobs == nil {
-		jobs, err := newJobs(ctx, c.js, jobsOptions{Prefix: c.o.Prefix, Replicas: c.o.Replicas, Self: c.o.Name, Logger: c.o.Logger})
+		jobs, err := newJobs(ctx, c.js, jobsOptions{Prefix: c.o.Prefix, Replicas: c.o.Replicas, Self: c.o.Name, Fenced: c.hasYounger, Logger: c.o.Logger})
 		if err != nil {
 			return err
 		}

@@ -157,6 +157,7 @@ type Cluster struct {
 	beaten  atomic.Uint64 // the last beat that was sent
 	fencing sync.Mutex    // held while current and usurped change
 	usurped atomic.Bool   // a younger process has this node's name, or this one has left
+	younger atomic.Bool   // a younger process has this node's name
 	joined  atomic.Bool
 	log     atomic.Value  // a string: which stream it is, by when it was made
 	skip    atomic.Uint64 // up to where purges are noted alone; before applied is there, nothing of others is to be trusted
@@ -345,6 +346,8 @@ func (c *Cluster) fence() {
 	c.usurped.Store(true)
 	c.current.Store(0)
 }
+
+func (c *Cluster) hasYounger() bool { return c.younger.Load() }
 
 // Position implements [cache.Shared].
 func (c *Cluster) Position() uint64 { return c.applied.Load() }

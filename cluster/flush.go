@@ -219,7 +219,7 @@ func (c *Cluster) catchUp(ctx context.Context) error {
 // Flush implements [purge.Nodes].
 func (c *Cluster) Flush(ctx context.Context, flush purge.NodeFlush, report func(purge.NodeResult)) {
 	f := c.flushes
-	if flush.Resumed { // else this process has carried it out when it accepted it, and knows since when it reads the stream who else may serve
+	if flush.Resumed || c.applied.Load() < c.skip.Load() { // else it is behind the purge, which this node has accepted
 		if err := c.catchUp(ctx); err != nil {
 			if ctx.Err() == nil && c.ctx.Err() == nil {
 				report(purge.NodeResult{Name: c.o.Name, State: purge.Error, Outcome: purge.Failing, Reason: err.Error()})
@@ -309,7 +309,7 @@ func (c *Cluster) Flush(ctx context.Context, flush purge.NodeFlush, report func(
 				}
 			}
 		case <-again.C:
-			if c.applied.Load() < q.Position { // as that of others will be
+			if applied := c.applied.Load(); applied >= c.skip.Load() && applied < q.Position { // as that of others will be
 				for instance := range nodes {
 					end(instance, purge.NodeResult{State: purge.Error, Outcome: purge.Failing, Reason: "the stream of purges was lost meanwhile, and the node begins with nothing"})
 				}

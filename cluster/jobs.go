@@ -75,6 +75,7 @@ type jobsOptions struct {
 	MaxBytes int64         // of them, as they are in the bucket; zero means 256 MiB
 	Every    time.Duration // between writes of a job's progress; zero means 1 s
 	Timeout  time.Duration // of one operation; zero means 5 s
+	Fenced   func() bool   // this node's jobs are those of a younger process of its name; nil means never
 	Logger   *slog.Logger
 }
 
@@ -409,6 +410,9 @@ func (l *jobs) put(ctx context.Context, it *jobItem, data []byte, final bool) (e
 			l.mu.Unlock()
 		}
 	}()
+	if l.fenced() {
+		return errUsurped
+	}
 	head, value, err := l.encode(ctx, it.id, data, final)
 	if err != nil {
 		return err
@@ -463,6 +467,8 @@ func (l *jobs) put(ctx context.Context, it *jobItem, data []byte, final bool) (e
 	}
 	return errContended
 }
+
+func (l *jobs) fenced() bool { return l.o.Fenced != nil && l.o.Fenced() }
 
 // wrote notes what this node has written.
 func (l *jobs) wrote(it *jobItem, rev uint64, head jobHead, value, data []byte) {
@@ -699,6 +705,9 @@ func (l *jobs) Take(e purge.LogEntry) error {
 }
 
 func (l *jobs) take(ctx context.Context, it *jobItem, e purge.LogEntry) error {
+	if l.fenced() {
+		return errUsurped
+	}
 	l.mu.Lock()
 	doubted := it.doubted
 	it.doubted = false
@@ -1170,7 +1179,7 @@ func (l *jobs) flush(ctx context.Context) {
 			return nil
 		}
 		err := l.put(ctx, it, data, false)
-		if err == nil || errors.Is(err, purge.ErrNotOwner) {
+		if err == nil || errors.Is(err, purge.ErrNotOwner) || errors.Is(err, errUsurped) {
 			return err
 		}
 		l.mu.Lock()

@@ -616,6 +616,7 @@ func (r *reader) save() {
 // usurp has this node serve nothing any more of what it knows.
 func (c *Cluster) usurp(name string) error {
 	c.fence()
+	c.younger.Store(true)
 	c.o.Logger.Error("cluster: another process has the name of this node, which serves nothing from its cache from now on; give each node a name of its own", "node", name)
 	return errUsurped
 }

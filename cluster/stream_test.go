@@ -227,6 +227,13 @@ func TestTwoProcessesOfOneName(t *testing.T) {
 	if err := co.Accept(t.Context(), paths("/p/1")); err == nil {
 		t.Error("the old one accepts purges")
 	}
+	job := []purge.LogEntry{{ID: "018bcfe5-0000-7000-8000-000000000001", Data: []byte("1")}}
+	if err := cy.jobs.Write(job, nil); err != nil {
+		t.Error(err)
+	}
+	if err := co.jobs.Write(job, nil); !errors.Is(err, errUsurped) {
+		t.Errorf("the old one writes the jobs of the young one: %v", err)
+	}
 	if err := cy.Accept(t.Context(), paths("/p/2")); err != nil {
 		t.Error(err)
 	}
