@@ -272,3 +272,31 @@ func TestBucketsOfAServerThatForgets(t *testing.T) {
 		return cb.Lookup(t.Context(), cat) != nil
 	})
 }
+
+// A disk whose position is in an end that the stream has lost, while others went on: what is in the place of what it had carried out, it has not.
+func TestAPositionInAnEndThatWasLost(t *testing.T) {
+	s := startServer(t, t.TempDir(), -1)
+	var a, b fakeNode
+	ca := start(t, s.ClientURL(), "a", &a, Options{})
+	cb := start(t, s.ClientURL(), "b", &b, Options{})
+	ready(t, ca, cb)
+	if err := ca.Accept(t.Context(), paths("/p/1")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "b has kept its position", func() bool { return b.Position().Seq > 0 })
+	cb.Close()
+	time.Sleep(cb.o.beatTTL()) // its position is that of a beat which nobody can read any more
+	began := time.Now().Add(-time.Millisecond)
+	if err := ca.Accept(t.Context(), paths("/p/2")); err != nil {
+		t.Fatal(err)
+	}
+	kept := cache.Position{Log: b.position.Log, Seq: ca.Position() + 1, Time: began.UnixNano()}
+	eventually(t, "the stream goes on", func() bool { return ca.Position() > kept.Seq })
+	time.Sleep(cb.o.beatTTL() + time.Second)
+	b.position, b.accepted = kept, nil
+	cb = start(t, s.ClientURL(), "b", &b, Options{})
+	eventuallyCurrent(t, cb)
+	if b.all() != 1 {
+		t.Errorf("b is current, and has carried out %q", b.accepted)
+	}
+}
