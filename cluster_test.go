@@ -209,6 +209,9 @@ func TestCutOffNodesServeAsTheirPolicySays(t *testing.T) {
 			if c, status := colorOf(t, w.Body.Bytes()), w.Header().Get("Cache-Status"); c != red || !strings.HasPrefix(status, "imagecdn; hit; ttl=") || !strings.HasSuffix(status, "; detail=cut-off") || o.count() != asked {
 				t.Errorf("available: %v, %q", c, status)
 			}
+			if control := w.Header().Get("Cache-Control"); control != "no-store" { // a CDN that has done the purge would have it again
+				t.Errorf("available: %q", control)
+			}
 
 			f.nodes[1].Release()
 			f.nodes[2].Release()

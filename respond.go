@@ -169,7 +169,7 @@ func (h *Handler) freshnessOf(p *picture, now time.Time) *freshness {
 		f.values[0] += "; detail=stand-in"
 	}
 	switch most := h.opts.BrowserMaxAge; {
-	case unkept:
+	case unkept, cutOff: // what may have been purged is not to outlive this node's absence in the caches of others
 		f.values[1] = "no-store"
 	case most > 0 && left > most:
 		// What a cache has held for a while still leaves a browser the full time.
@@ -211,7 +211,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		// Its lifetime is never above the negative one: the cache sees to that.
 		known := entry.in.now.Entry
 		e = &httpError{status: known.Status, text: entry.Error(), cause: err}
-		if entry.in.now.Keepable() {
+		if entry.in.now.Keepable() && !entry.in.now.CutOff {
 			e.lifetime = known.Freshness.Lifetime - known.Age(time.Now())
 		}
 	case errors.As(err, &panicked):

@@ -61,7 +61,7 @@ type Options struct {
 	Bound time.Duration
 
 	// Available has a node that is cut off serve what it knows, and say so in Cache-Status. Then a purge that the others say is done may be
-	// undone, on that node alone, until it is back. Zero means that it asks the origin for each request, and has nobody keep the answer.
+	// undone, on that node alone, until it is back; browsers and CDNs are told not to keep such answers. Zero means that it asks the origin for each request, and has nobody keep the answer.
 	Available bool
 
 	// Retention is how long purges are kept for nodes that are away. One that comes back after more than half of it begins with

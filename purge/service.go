@@ -78,7 +78,7 @@ type ServiceOptions struct {
 	// cuts them short. Zero means 5 seconds. Negative means not at all.
 	CloseTimeout time.Duration
 
-	// Nodes are the other nodes of a cluster, which carry out what a job has flushed here before any CDN hears of it. The job ends as
+	// Nodes are the other nodes of a cluster, which carry out what a job has done here before any CDN hears of it. The job ends as
 	// Error where one of them fails, and Retry has all do it again. Zero means that there are none.
 	Nodes Nodes
 
