@@ -1147,6 +1147,7 @@ func (l *jobs) writeBehind() {
 			l.flush(ctx)
 			l.readMissing(ctx)
 			cancel()
+			l.wantRoom() // two nodes may each have thought that theirs was the last there is room for
 		case <-l.trim:
 			l.makeRoom()
 		case <-l.ctx.Done():
