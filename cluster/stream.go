@@ -3,6 +3,7 @@ package cluster
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,7 +32,11 @@ const (
 
 func (c *Cluster) streamName() string { return c.o.Prefix + "_inv" }
 
+// consumerName is what the names of this node's consumers begin with.
 func (c *Cluster) consumerName() string { return "node-" + c.o.Name }
+
+// consumerTimeout is how long the making of a consumer may take, which is one round trip, and one among the servers.
+const consumerTimeout = 2 * time.Second
 
 // openStream makes the stream, or sees that it is one that will do.
 func (c *Cluster) openStream(ctx context.Context) error {
@@ -135,7 +140,8 @@ type reader struct {
 	saved   time.Time
 	dirty   bool // purges were carried out since
 	acked   time.Time
-	unacked int // messages since
+	unacked int    // messages since
+	reads   string // its consumer
 }
 
 // begin decides what of this node's names may be trusted.
@@ -433,21 +439,29 @@ func (r *reader) check(ctx context.Context, s jetstream.Stream) error {
 	return nil
 }
 
-// consumer makes this node's consumer, from behind what was read.
+// consumer makes a consumer of this node's, from behind what was read. Each has a name of its own: the one before may have been on a server that has died,
+// and then nobody answers who would delete it, or make it anew. It expires, if it cannot be deleted behind.
 func (r *reader) consumer(ctx context.Context) (jetstream.Consumer, error) {
-	err := r.c.js.DeleteConsumer(ctx, r.c.streamName(), r.c.consumerName())
-	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return nil, err
+	if old := r.reads; old != "" {
+		r.c.work.Go(func() {
+			ctx, cancel := context.WithTimeout(r.c.ctx, 10*time.Second)
+			defer cancel()
+			_ = r.c.js.DeleteConsumer(ctx, r.c.streamName(), old)
+		})
 	}
+	r.reads = r.c.consumerName() + "-" + rand.Text()[:12]
+	// A server that has died a moment ago may be chosen once more, and again: what takes longer is made elsewhere.
+	ctx, cancel := context.WithTimeout(ctx, consumerTimeout)
+	defer cancel()
 	return r.c.js.CreateConsumer(ctx, r.c.streamName(), jetstream.ConsumerConfig{
-		Durable:           r.c.consumerName(),
+		Durable:           r.reads,
 		Description:       "instance " + r.c.instance,
 		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq:       r.last + 1,
 		AckPolicy:         jetstream.AckAllPolicy,
 		AckWait:           time.Minute,
 		MaxAckPending:     10_000,
-		InactiveThreshold: r.c.o.Retention,
+		InactiveThreshold: max(time.Minute, 4*r.c.o.Bound),
 		// Where this node is it knows by itself, so a server that dies takes nothing along; and servers need not agree on it.
 		Replicas:      1,
 		MemoryStorage: true,
