@@ -905,16 +905,11 @@ func (h *Handler) original(ctx context.Context, p *picture) error {
 
 // make makes a derivative and stores it.
 func (h *Handler) make(ctx context.Context, p *picture) (*cache.Thing, error) {
-	if th, err := h.store.Get(ctx, p.key); err == nil {
-		return th, nil // made between this request's look and its turn
-	}
 	kept := false
-	end, mine := h.turns.take(ctx, p)
+	end := h.turns.take(ctx, p)
 	defer func() { end(kept) }()
-	if !mine {
-		if th, err := h.store.Get(ctx, p.key); err == nil {
-			return th, nil
-		}
+	if th, err := h.store.Get(ctx, p.key); err == nil {
+		return th, nil // made between this request's look and its turn, here or on another node
 	}
 	renderer := h.renderer
 	if p.behind { // which is in already

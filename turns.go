@@ -42,15 +42,15 @@ func newTurns(c Cluster, store cache.Store, most int) *turns {
 	return t
 }
 
-// take waits for the turn to make p, which holds nothing that others could be in need of. Where another node has made it meanwhile, mine is false.
-// end is to be called once, at the end, with whether p was given to the store.
-func (t *turns) take(ctx context.Context, p *picture) (end func(kept bool), mine bool) {
+// take waits for the turn to make p, which holds nothing that others could be in need of. Another node may have made it meanwhile, or before the turn could be
+// taken: the store is to be asked behind it. end is to be called once, at the end, with whether p was given to the store.
+func (t *turns) take(ctx context.Context, p *picture) (end func(kept bool)) {
 	if t == nil || p.behind || !p.keepable() {
-		return func(bool) {}, true
+		return func(bool) {}
 	}
 	defer t.waiting.Add(-1)
 	if t.waiting.Add(1) > t.most {
-		return func(bool) {}, true // made twice is better than more that wait
+		return func(bool) {} // made twice is better than more that wait
 	}
 	gone := make(chan struct{})
 	late := time.AfterFunc(turnPatience, func() {
@@ -64,13 +64,13 @@ func (t *turns) take(ctx context.Context, p *picture) (end func(kept bool), mine
 	}()
 	ended, mine := t.cluster.Turn(ctx, p.key)
 	if !mine || ended == nil {
-		return func(bool) {}, mine
+		return func(bool) {}
 	}
 	return func(kept bool) {
 		if !kept || !t.settle(p.key, ended) {
 			ended()
 		}
-	}, true
+	}
 }
 
 // settle calls end when others can find what was put under k. It reports whether it will.

@@ -73,7 +73,7 @@ type jobsOptions struct {
 	Self     string        // the name of this node
 	Max      int           // jobs of all nodes; zero means 20,000. The oldest that are at their end go
 	MaxBytes int64         // of them, as they are in the bucket; zero means 256 MiB
-	Every    time.Duration // between writes of a job's progress; zero means 1 s
+	Every    time.Duration // between writes of a job's progress, and until others are told of one that is not at its end; zero means 1 s
 	Timeout  time.Duration // of one operation; zero means 5 s
 	Fenced   func() bool   // this node's jobs are those of a younger process of its name; nil means never
 	Logger   *slog.Logger
@@ -155,7 +155,7 @@ func newJobs(ctx context.Context, js jetstream.JetStream, o jobsOptions) (*jobs,
 		conn:   js.Conn(),
 		part:   maxJobPart,
 		behind: make(map[*jobItem]struct{}),
-		first:  newChanges(),
+		first:  newChanges(o.Every),
 		subs:   make(map[*changes]struct{}),
 		loaded: make(chan struct{}),
 		trim:   make(chan struct{}, 1),
@@ -1025,7 +1025,7 @@ func (l *jobs) hear(there jetstream.KeyValueEntry) {
 		return
 	}
 	for c := range l.subs {
-		c.add(id, there)
+		c.add(id, there, it.head.Final)
 	}
 }
 
@@ -1045,17 +1045,28 @@ type changes struct {
 	// jobs.mu guards the rest.
 	order []string
 	later map[string]jetstream.KeyValueEntry // by ID; nil where it was too much to keep
+	delay time.Duration                      // for which what is not final waits
+	young []youngChange                      // what most likely has its end soon, oldest first; each ID may be in order as well
 	bytes int
 }
 
-func newChanges() *changes {
-	return &changes{wake: make(chan struct{}, 1), later: make(map[string]jetstream.KeyValueEntry)}
+// A youngChange is a job that is not at its end, and when it is told of all the same.
+type youngChange struct {
+	id  string
+	due time.Time
 }
 
-func (c *changes) add(id string, there jetstream.KeyValueEntry) {
+func newChanges(delay time.Duration) *changes {
+	return &changes{delay: delay, wake: make(chan struct{}, 1), later: make(map[string]jetstream.KeyValueEntry)}
+}
+
+func (c *changes) add(id string, there jetstream.KeyValueEntry, final bool) {
 	was, ok := c.later[id]
-	if !ok {
+	switch {
+	case final: // if it is among the young, it is not found there when its time comes
 		c.order = append(c.order, id)
+	case !ok:
+		c.young = append(c.young, youngChange{id, time.Now().Add(c.delay)})
 	}
 	if was != nil {
 		c.bytes -= len(was.Value())
@@ -1066,23 +1077,37 @@ func (c *changes) add(id string, there jetstream.KeyValueEntry) {
 		c.bytes += len(there.Value())
 	}
 	c.later[id] = there
+	if !final && ok {
+		return
+	}
 	select {
 	case c.wake <- struct{}{}:
 	default:
 	}
 }
 
-func (c *changes) take() (id string, there jetstream.KeyValueEntry, ok bool) {
-	if len(c.order) == 0 {
-		c.order = nil
-		return "", nil, false
+// take returns the next that is to be told of, or after how long there is one, which is zero where there is none.
+func (c *changes) take() (id string, there jetstream.KeyValueEntry, ok bool, after time.Duration) {
+	now := time.Now()
+	for !ok {
+		switch {
+		case len(c.order) > 0:
+			id, c.order = c.order[0], c.order[1:]
+		case len(c.young) == 0:
+			c.order, c.young = nil, nil
+			return "", nil, false, 0
+		case c.young[0].due.After(now):
+			return "", nil, false, c.young[0].due.Sub(now)
+		default:
+			id, c.young = c.young[0].id, c.young[1:]
+		}
+		there, ok = c.later[id]
 	}
-	id, c.order = c.order[0], c.order[1:]
-	if there = c.later[id]; there != nil {
+	if there != nil {
 		c.bytes -= len(there.Value())
 	}
 	delete(c.later, id)
-	return id, there, true
+	return id, there, true, 0
 }
 
 // Watch implements purge.SharedLog. Where changed is slower than the writes, it is called with the latest of each job alone.
@@ -1090,7 +1115,7 @@ func (l *jobs) Watch(ctx context.Context, changed func(purge.LogEntry)) {
 	l.mu.Lock()
 	c := l.first
 	if l.first = nil; c == nil {
-		c = newChanges()
+		c = newChanges(l.o.Every)
 		l.subs[c] = struct{}{}
 	}
 	l.mu.Unlock()
@@ -1101,15 +1126,20 @@ func (l *jobs) Watch(ctx context.Context, changed func(purge.LogEntry)) {
 	}()
 	for ctx.Err() == nil && l.ctx.Err() == nil {
 		l.mu.Lock()
-		id, there, ok := c.take()
+		id, there, ok, after := c.take()
 		it := l.find(id)
 		mine := it != nil && it.head.Owner == l.o.Self // it was taken: what it was before is nobody's business now
 		l.mu.Unlock()
 		switch {
 		case !ok:
+			var due <-chan time.Time
+			if after > 0 {
+				due = time.After(after)
+			}
 			select {
 			case <-c.wake:
 				pause(ctx, watchDelay)
+			case <-due:
 			case <-ctx.Done():
 			case <-l.ctx.Done():
 			}

@@ -391,17 +391,17 @@ func TestIDsThatAreNoKeysAreRefused(t *testing.T) {
 }
 
 func TestChangesAreBoundedAndTheLatestIsKept(t *testing.T) {
-	c := newChanges()
+	c := newChanges(time.Hour)
 	large := fakeUpdate{value: make([]byte, maxChangeBytes/2+1)}
-	c.add("a", large)
-	c.add("b", large) // beyond what is kept: to be read
-	c.add("a", fakeUpdate{value: []byte("latest")})
-	c.add("c", large)
+	c.add("a", large, true)
+	c.add("b", large, true) // beyond what is kept: to be read
+	c.add("a", fakeUpdate{value: []byte("latest")}, true)
+	c.add("c", large, true)
 	for _, want := range []struct {
 		id   string
 		size int
 	}{{"a", 6}, {"b", -1}, {"c", len(large.value)}} {
-		id, there, ok := c.take()
+		id, there, ok, _ := c.take()
 		size := -1
 		if there != nil {
 			size = len(there.Value())
@@ -410,8 +410,32 @@ func TestChangesAreBoundedAndTheLatestIsKept(t *testing.T) {
 			t.Errorf("took %q of %d bytes, want %+v", id, size, want)
 		}
 	}
-	if _, _, ok := c.take(); ok || c.bytes != 0 {
+	if _, _, ok, after := c.take(); ok || after != 0 || c.bytes != 0 {
 		t.Errorf("%d bytes are left", c.bytes)
+	}
+}
+
+// What is not at its end is told of a while later, unless its end comes first.
+func TestChangesThatHaveNoEndYetWait(t *testing.T) {
+	c := newChanges(time.Hour)
+	for _, id := range []string{"a", "b"} {
+		c.add(id, fakeUpdate{value: []byte("accepted")}, false)
+	}
+	c.add("a", fakeUpdate{value: []byte("done")}, true)
+	if id, there, ok, _ := c.take(); !ok || id != "a" || string(there.Value()) != "done" {
+		t.Errorf("took %q, %v", id, ok)
+	}
+	if _, _, ok, after := c.take(); ok || after <= 0 || after > time.Hour {
+		t.Errorf("the next is due after %v, %v", after, ok)
+	}
+	for i := range c.young {
+		c.young[i].due = time.Now()
+	}
+	if id, there, ok, _ := c.take(); !ok || id != "b" || string(there.Value()) != "accepted" {
+		t.Errorf("took %q, %v", id, ok)
+	}
+	if _, _, ok, after := c.take(); ok || after != 0 || c.bytes != 0 || len(c.young) != 0 {
+		t.Errorf("%d bytes and %d are left", c.bytes, len(c.young))
 	}
 }
 
