@@ -93,7 +93,12 @@ func (s *Service) trimWhere(f func(*Job) (more, drop bool)) {
 			i++
 			continue
 		}
-		s.log = slices.Delete(s.log, i, i+1)
+		if i == 0 { // as nearly always: the others stay where they are
+			s.log[0] = nil
+			s.log = s.log[1:]
+		} else {
+			s.log = slices.Delete(s.log, i, i+1)
+		}
 		delete(s.byID, j.rec.ID)
 		if j.followed {
 			s.followed--

@@ -21,11 +21,12 @@ import (
 )
 
 var (
-	rounds = flag.Int("e2e.rounds", 30, "purges of TestThreeNodesPurgeRace")
-	table  = flag.Bool("e2e.table", false, "the long forms of what measures: 500 purges, and 1,000 a second for 30 seconds")
-	long   = flag.Bool("e2e.long", false, "all faults, those that are cut off for e2e.away, and with clocks that are wrong, for which Go's library is built anew")
-	away   = flag.Duration("e2e.away", 0, "how long a node is cut off; 0 means until that is known and a second longer")
-	seed   = flag.Uint64("e2e.seed", 0, "of the random choices; 0 means any")
+	rounds    = flag.Int("e2e.rounds", 30, "purges of TestThreeNodesPurgeRace")
+	nodeCount = flag.Int("e2e.nodes", 16, "how many nodes there are in TestSixteenNodes")
+	table     = flag.Bool("e2e.table", false, "the long forms of what measures: 500 purges, and 1,000 a second for 30 seconds")
+	long      = flag.Bool("e2e.long", false, "all faults, those that are cut off for e2e.away, and with clocks that are wrong, for which Go's library is built anew")
+	away      = flag.Duration("e2e.away", 0, "how long a node is cut off; 0 means until that is known and a second longer")
+	seed      = flag.Uint64("e2e.seed", 0, "of the random choices; 0 means any")
 )
 
 // binaries are what the tests run, built when first asked for.

@@ -252,15 +252,15 @@ func (n *node) events(ctx context.Context, seen func(id string, state purge.Stat
 		if !ok {
 			continue
 		}
-		at := time.Now()
 		var e struct {
 			ID    string      `json:"id"`
 			State purge.State `json:"state"`
+			Time  time.Time   `json:"time"` // by the clock of the node whose job it is, in milliseconds
 		}
 		if err := json.Unmarshal(data, &e); err != nil {
 			return err
 		}
-		seen(e.ID, e.State, at)
+		seen(e.ID, e.State, e.Time)
 	}
 	return scan.Err()
 }

@@ -87,7 +87,8 @@ func percentile(of []time.Duration, p float64) string {
 // Sixteen nodes on one server: how long a purge takes until all have answered, one at a time and with many at once. What is to be true whatever
 // the speed is checked: what is acknowledged is done, by all, and no node shows what was before.
 func TestSixteenNodes(t *testing.T) {
-	const nodes, images, few = 16, 4096, 64
+	const images, few = 4096, 64
+	nodes := *nodeCount
 	purges, rate, during := 30, 100, 2*time.Second
 	if *table {
 		purges, rate, during = 500, 1000, 30*time.Second
@@ -143,64 +144,80 @@ func TestSixteenNodes(t *testing.T) {
 	row("one after the other, an image each", len(took), 0, 0, accepted, took)
 
 	// At a rate, of as many images that none is purged twice at a time: jobs that are the same share the work. Who submits does not wait for answers, up to a number, beyond which it has fallen behind, and the rate that is reached is less.
-	accepted, took = nil, nil
-	const inFlight = 512
-	var mu sync.Mutex // guards accepted, took, least
-	least := make([]uint32, images)
-	var refusals, failures, behind atomic.Int64
-	slots := make(chan struct{}, inFlight)
-	var work sync.WaitGroup
-	began := time.Now()
-	var lastDone time.Time
-	count := 0
-	for ; time.Since(began) < during && ctx.Err() == nil; count++ {
-		if ahead := time.Until(began.Add(time.Duration(count) * time.Second / time.Duration(rate))); ahead > 0 {
-			time.Sleep(ahead)
-		}
-		select {
-		case slots <- struct{}{}:
-		default:
-			behind.Add(1)
-			slots <- struct{}{}
-		}
-		image, owner := count%images, f.nodes[count%nodes]
-		work.Go(func() {
-			s, err := f.purge(ctx, owner, purge.Request{Scope: purge.Original, Mode: purge.Delete, Paths: []string{imagePath(image)}}, []int{image})
-			<-slots
-			if err != nil {
-				if _, ok := err.(*refused); ok {
-					if refusals.Add(1) == 1 {
-						t.Logf("the first refusal: %v", err)
-					}
-				} else if failures.Add(1) == 1 {
-					t.Logf("the first failure: %v", err)
-				}
-				return
+	sustained := func(rate, each int) {
+		accepted, took = nil, nil
+		const inFlight = 512
+		var mu sync.Mutex // guards accepted, took, least
+		least := make([]uint32, images)
+		var refusals, failures, behind atomic.Int64
+		slots := make(chan struct{}, inFlight)
+		var work sync.WaitGroup
+		began := time.Now()
+		var lastDone time.Time
+		count := 0
+		for ; time.Since(began) < during && ctx.Err() == nil; count++ {
+			if ahead := time.Until(began.Add(time.Duration(count) * time.Second / time.Duration(rate))); ahead > 0 {
+				time.Sleep(ahead)
 			}
 			select {
-			case e := <-w.of(s.id):
-				mu.Lock()
-				defer mu.Unlock()
-				if e.state != purge.Done {
-					t.Errorf("job %s of %s: %s", s.id, owner.name, e.state)
+			case slots <- struct{}{}:
+			default:
+				behind.Add(1)
+				slots <- struct{}{}
+			}
+			owner := f.nodes[count%nodes]
+			var these []int
+			var paths []string
+			for i := range each {
+				these = append(these, (count*each+i)%images)
+				paths = append(paths, imagePath(these[i]))
+			}
+			work.Go(func() {
+				s, err := f.purge(ctx, owner, purge.Request{Scope: purge.Original, Mode: purge.Delete, Paths: paths}, these)
+				<-slots
+				if err != nil {
+					if _, ok := err.(*refused); ok {
+						if refusals.Add(1) == 1 {
+							t.Logf("the first refusal: %v", err)
+						}
+					} else if failures.Add(1) == 1 {
+						t.Logf("the first failure: %v", err)
+					}
 					return
 				}
-				accepted, took = append(accepted, s.acked.Sub(s.asked)), append(took, e.at.Sub(s.asked))
-				least[image] = max(least[image], s.least[image])
-				if e.at.After(lastDone) {
-					lastDone = e.at
+				select {
+				case e := <-w.of(s.id):
+					mu.Lock()
+					defer mu.Unlock()
+					if e.state != purge.Done {
+						t.Errorf("job %s of %s: %s", s.id, owner.name, e.state)
+						return
+					}
+					accepted, took = append(accepted, s.acked.Sub(s.asked)), append(took, e.at.Sub(s.asked))
+					for _, image := range these {
+						least[image] = max(least[image], s.least[image])
+					}
+					if e.at.After(lastDone) {
+						lastDone = e.at
+					}
+				case <-ctx.Done():
+					t.Errorf("job %s of %s is never done", s.id, owner.name)
 				}
-			case <-ctx.Done():
-				t.Errorf("job %s of %s is never done", s.id, owner.name)
-			}
-		})
+			})
+		}
+		submitting := time.Since(began)
+		work.Wait()
+		row(fmt.Sprintf("%d a second for %v, of %d images each", rate, during, each), len(took), refusals.Load(), float64(len(took))/max(submitting, lastDone.Sub(began)).Seconds(), accepted, took)
+		for image, v := range least {
+			f.w.done(image, v)
+		}
+		t.Logf("%d submitted, %d times all %d slots were taken, %d had no answer, %d refused", count, behind.Load(), inFlight, failures.Load(), refusals.Load())
+		if len(took) == 0 {
+			t.Error("no purge was done")
+		}
 	}
-	submitting := time.Since(began)
-	work.Wait()
-	row(fmt.Sprintf("%d a second for %v", rate, during), len(took), refusals.Load(), float64(len(took))/max(submitting, lastDone.Sub(began)).Seconds(), accepted, took)
-	for image, v := range least {
-		f.w.done(image, v)
-	}
+	sustained(max(1, rate/10), 10)
+	sustained(rate, 1)
 	all(f.nodes, func(n *node) {
 		for image := range few {
 			if _, err := f.look(ctx, n, image, 5); err != nil {
@@ -208,10 +225,6 @@ func TestSixteenNodes(t *testing.T) {
 			}
 		}
 	})
-	t.Logf("%d submitted, %d times all %d slots were taken, %d had no answer, %d refused", count, behind.Load(), inFlight, failures.Load(), refusals.Load())
-	if len(took) == 0 {
-		t.Error("no purge was done")
-	}
 	t.Logf("%d nodes, one NATS server, the origin and who asks, on %d processors\n"+
 		"| purges | done | rate reached | refused | accepted, median | p99 | done, median | p99 | most |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n%s",
 		nodes, runtime.NumCPU(), strings.Join(rows, "\n"))
