@@ -12,13 +12,18 @@ type NodeStats struct {
 	Currency cache.Currency // whether what it knows may be served
 	Position uint64         // up to which purge of the cluster it has carried all out
 	Members  []Member       // the nodes that it knows of
+	Metrics  []Metric       // of the Cluster itself, where it has a method Metrics() []Metric
 }
 
 func nodeStats(c Cluster) *NodeStats {
 	if c == nil {
 		return nil
 	}
-	return &NodeStats{Currency: c.Currency(), Position: c.Position(), Members: c.Members()}
+	n := &NodeStats{Currency: c.Currency(), Position: c.Position(), Members: c.Members()}
+	if m, ok := c.(interface{ Metrics() []Metric }); ok {
+		n.Metrics = m.Metrics()
+	}
+	return n
 }
 
 // memberStates are the states that a Member may have.
@@ -45,6 +50,9 @@ func (s *Stats) nodeMetrics(l *metricList) {
 	l.add(GaugeMetric, "imagecdn_node_position", "Up to which purge of the cluster this node has carried all out.", position...)
 	l.add(GaugeMetric, "imagecdn_node_members", "Nodes of the cluster that this one knows of, by state.", members...)
 	l.add(GaugeMetric, "imagecdn_node_seen_seconds", "How long ago a node was last heard of.", seen...)
+	if s.Node != nil {
+		l.all = append(l.all, s.Node.Metrics...)
+	}
 }
 
 // A nodesReport is what the API says of the nodes of a cluster.

@@ -110,7 +110,7 @@ func (f *flushes) close() {
 func (f *flushes) asked(m *nats.Msg) {
 	var q flushRequest
 	from := strings.TrimPrefix(m.Reply, f.c.o.Prefix+replySubject)
-	if from == f.c.instance || from == m.Reply || decode(m.Data, &q) != nil {
+	if from == f.c.instance || from == m.Reply || decode(m.Data, &q, false) != nil {
 		return
 	}
 	key := from + " " + strconv.FormatUint(q.Number, 10)

@@ -683,8 +683,8 @@ func encode(v any) ([]byte, error) {
 // maxRequest bounds what a message unfolds to.
 const maxRequest = 64 << 20
 
-// decode is the inverse of encode. A field that is not known is an error: it may be about what to purge.
-func decode(data []byte, v any) error {
+// decode is the inverse of encode. With strict, a field that is not known is an error.
+func decode(data []byte, v any, strict bool) error {
 	if len(data) > 0 && data[0] != '{' {
 		z, err := zstd.NewReader(bytes.NewReader(data), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxRequest))
 		if err != nil {
@@ -696,12 +696,14 @@ func decode(data []byte, v any) error {
 		}
 	}
 	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
+	if strict {
+		d.DisallowUnknownFields()
+	}
 	return d.Decode(v)
 }
 
 func decodeRequest(data []byte) (r purge.Request, err error) {
-	if err := decode(data, &r); err != nil {
+	if err := decode(data, &r, true); err != nil { // what is not known may be about what to purge
 		return r, err
 	}
 	switch r.Scope {
