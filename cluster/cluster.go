@@ -235,7 +235,6 @@ func newCluster(ctx context.Context, nc *nats.Conn, o Options) (*Cluster, error)
 	c.marks = newMarks(maxMarks)
 	c.members = newMembers(c)
 	c.flushes = newFlushes(c)
-	c.skip.Store(math.MaxUint64)
 	if err := c.open(ctx); err != nil {
 		c.cancel()
 		c.closeBuckets()

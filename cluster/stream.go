@@ -69,7 +69,9 @@ func (c *Cluster) openStream(ctx context.Context) error {
 	case has.MaxAge != c.o.Retention || has.MaxMsgs != c.o.MaxPurges || has.Replicas != c.o.Replicas:
 		c.o.Logger.Warn("cluster: the stream was made with other settings, which hold", "stream", c.streamName(),
 			"retention", has.MaxAge, "purges", has.MaxMsgs, "replicas", has.Replicas)
-		c.o.Retention, c.o.MaxPurges = has.MaxAge, has.MaxMsgs
+		if !c.joined.Load() { // afterwards others read them
+			c.o.Retention, c.o.MaxPurges = has.MaxAge, has.MaxMsgs
+		}
 	}
 	return nil
 }
