@@ -32,6 +32,9 @@ func (n *Node) Flush(ctx context.Context, f purge.NodeFlush) (all purge.PathResu
 		all.Derivatives += one.Derivatives
 		all.Composites += one.Composites
 		all.Bytes += one.Bytes
+		if one.Outcome == purge.Changed {
+			all.Outcome = purge.Changed
+		}
 		if err == nil {
 			err = oneErr
 		}
@@ -95,6 +98,9 @@ func (n *Node) compare(ctx context.Context, path string, mode purge.Mode) (purge
 			return purge.PathResult{}, err
 		}
 	}
+	if now == nil && before != nil {
+		return purge.PathResult{Outcome: purge.Changed}, nil // for all that is known
+	}
 	if now == nil {
 		return purge.PathResult{}, nil
 	}
@@ -107,7 +113,7 @@ func (n *Node) compare(ctx context.Context, path string, mode purge.Mode) (purge
 		t.forget(path)
 		t.warm(path)
 	}
-	return counts("", removed), err
+	return counts(purge.Changed, removed), err
 }
 
 // clusterTarget is the caches of all nodes as the invalidation service sees them.

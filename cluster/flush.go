@@ -293,7 +293,7 @@ func (c *Cluster) Flush(ctx context.Context, flush purge.NodeFlush, report func(
 			switch tries[a.Instance]++; {
 			case a.Error == "":
 				end(a.Instance, purge.NodeResult{State: purge.Done, Outcome: purge.Flushed, Originals: a.Result.Originals, Derivatives: a.Result.Derivatives,
-					Composites: a.Result.Composites, Bytes: a.Result.Bytes})
+					Composites: a.Result.Composites, Bytes: a.Result.Bytes, Changed: a.Result.Outcome == purge.Changed})
 			case tries[a.Instance] >= maxTries:
 				end(a.Instance, purge.NodeResult{State: purge.Error, Outcome: purge.Failing, Reason: a.Error})
 			default:

@@ -42,6 +42,9 @@ type NodeResult struct {
 	Outcome NodeOutcome `json:"outcome"` // empty until the state is final
 	Reason  string      `json:"reason"`  // why it failed, or is waited for; one line
 
+	// Changed says that it had, or may have had, something else of an image than the node whose job it is, in a mode that compares: caches further out may have that, too.
+	Changed bool `json:"changed,omitempty"`
+
 	// What was removed there.
 	Originals   int   `json:"originals"`
 	Derivatives int   `json:"derivatives"`

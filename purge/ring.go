@@ -110,6 +110,7 @@ func (s *Service) tellNodes(j *Job, r *ring) {
 			s.endRing(k, r, why, failed)
 		}
 		if !failed {
+			r.tellOutward(s.cdnNames())
 			s.outward(j, r.some, r.parts)
 			return
 		}
@@ -139,6 +140,25 @@ func (s *Service) tellNodes(j *Job, r *ring) {
 		why = err.Error()
 	}
 	failed, through = err != nil, s.ctx.Err() == nil
+}
+
+// tellOutward has CDNs hear of what has not changed here as well, where another node had, or may have had, something else of it: they may have that from there.
+func (r *ring) tellOutward(cdns []string) {
+	other := r.flush.Resumed // what a node had is known only when it is first asked
+	for _, n := range r.results {
+		other = other || n.Changed || n.Outcome == Left
+	}
+	if !other || r.flush.Mode == Delete {
+		return
+	}
+	for _, name := range cdns {
+		for _, p := range r.flush.Paths {
+			if !slices.Contains(r.parts[name], p) {
+				r.parts[name] = append(r.parts[name], p)
+			}
+		}
+	}
+	r.some = r.some || len(r.flush.Paths) > 0
 }
 
 // reportNode records how far a node has come, for j and those that share its work, and saves it at its end.

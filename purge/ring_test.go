@@ -421,3 +421,51 @@ func TestSharedWorkAsksNodesOnce(t *testing.T) {
 		}
 	})
 }
+
+// What has not changed on one node may have been something else on another, and CDNs may have that from there.
+func TestCDNsHearOfWhatWasSomethingElseOnANode(t *testing.T) {
+	target := &fake{path: func(_ context.Context, path string, _ Mode) (PathResult, error) {
+		if path == "/p/same" {
+			return PathResult{Outcome: Unchanged}, nil
+		}
+		return PathResult{Outcome: Changed, Derivatives: 1}, nil
+	}}
+	for _, test := range []struct {
+		name string
+		node NodeResult
+		mode Mode
+		want string
+	}{
+		{"the same", NodeResult{Outcome: Flushed}, Revalidate, "1 edge /p/other"},
+		{"something else", NodeResult{Outcome: Flushed, Changed: true}, Revalidate, "1 edge /p/other,/p/same"},
+		{"something else, and stale", NodeResult{Outcome: Flushed, Changed: true}, Stale, "1 edge /p/other,/p/same"},
+		{"nobody knows", NodeResult{Outcome: Left}, Revalidate, "1 edge /p/other,/p/same"},
+		{"in a mode that does not compare", NodeResult{Outcome: Left}, Delete, "1 edge /p/other"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			nodes := &fakeNodes{others: []string{"b", "c"}, flush: func(_ context.Context, name string, f NodeFlush) NodeResult {
+				r := NodeResult{Name: name, State: Done, Outcome: Flushed}
+				if name == "c" {
+					r = test.node
+					r.Name, r.State = name, Done
+				}
+				return r
+			}}
+			cdns := &fakeCDNs{names: []string{"edge"}, flush: func(_ context.Context, name string, _ []string) CDNResult {
+				return CDNResult{Name: name, State: Done, Outcome: Accepted}
+			}}
+			bubble(t, target, &ServiceOptions{CDNs: cdns, Nodes: nodes}, func(t *testing.T, s *Service) {
+				j, err := s.Submit(t.Context(), Request{Paths: []string{"/p/other", "/p/same"}, Mode: test.mode}, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if r := wait(t, j); r.State != Done || len(r.CDNs) != 1 || r.CDNs[0].State != Done {
+					t.Errorf("got %+v", r)
+				}
+				if got := cdns.told(); got != test.want {
+					t.Errorf("told %q, want %q", got, test.want)
+				}
+			})
+		})
+	}
+}
