@@ -651,12 +651,15 @@ func (l *lane) failed(batch []*entry, err error) {
 	var front []*entry
 	for _, b := range batch {
 		b.failed(now)
-		// Where calls without it work, one of them may be what the CDN cannot do. One that takes too long may be too large.
-		if len(batch) > 1 && (b.tries > maxFront && l.worked.After(b.failing) || errors.Is(err, context.DeadlineExceeded)) {
+		// Where calls without it work, one of them may be what the CDN cannot do; and where there are no others for long, too. One that takes too long may be too
+		// large.
+		if len(batch) > 1 && (b.tries > maxFront && l.worked.After(b.failing) || b.tries > minTries || errors.Is(err, context.DeadlineExceeded)) {
 			b.most = (len(batch) + 1) / 2
 		}
+		// Who has never been asked for alone, while calls without it work, may have failed for another: halves tell that first.
+		may := b.tries >= minTries && (len(batch) == 1 || !l.worked.After(b.failing))
 		switch {
-		case !l.giveUp(b, b.failing, reason, b.tries >= minTries):
+		case !l.giveUp(b, b.failing, reason, may):
 		case b.tries > maxFront:
 			l.again(b, now, reason)
 		case !l.merged(b, reason):
