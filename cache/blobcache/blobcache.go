@@ -107,6 +107,7 @@ type Store struct {
 
 	gens    atomic.Pointer[gens] // nil until they were first read
 	reading sync.Mutex           // held while they are read and written
+	first   bool                 // this node has begun the first generation of the bucket; guarded by reading
 
 	// tidying is held while what nothing leads to is freed behind, and to read by RemoveAll, which counts what it frees.
 	tidying sync.RWMutex

@@ -3,6 +3,7 @@ package blobcache_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"gocloud.dev/blob/fileblob"
 	"gocloud.dev/blob/memblob"
@@ -63,5 +64,23 @@ func must[T any](v T, err error) func(t *testing.T) T {
 			t.Fatal(err)
 		}
 		return v
+	}
+}
+
+// Nodes that begin with an empty bucket at once each write a generation. What one puts the others find soon, and not only with the next Refresh.
+func TestNodesThatBeginAtOnce(t *testing.T) {
+	bucket := memblob.OpenBucket(nil)
+	defer bucket.Close()
+	a := open(t, bucket, nil)
+	if err := bucket.WriteAll(t.Context(), "generations/all/00000000000000000009-0000000000000000", []byte("by another\n"), nil); err != nil {
+		t.Fatal(err)
+	}
+	b := open(t, bucket, nil)
+	k, th := key("photos", "/cat.jpg", cache.Derivative, "w=1"), thing("cat")
+	put(t, b, k, th)
+	for end := time.Now().Add(30 * time.Second); !has(t, a, k, th); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it is not found")
+		}
 	}
 }

@@ -94,6 +94,7 @@ func (s *Store) refreshLocked(ctx context.Context) error {
 		if err := s.bumpTo(ctx, everything, newGeneration(seq)); err != nil {
 			return err
 		}
+		s.first = true
 		if g, _, err = s.readGens(ctx); err != nil {
 			return err
 		}
@@ -158,10 +159,24 @@ func (s *Store) tend() {
 	refresh, reclaim := time.NewTicker(s.opts.Refresh), time.NewTicker(reclaimEvery)
 	defer refresh.Stop()
 	defer reclaim.Stop()
+	// Nodes that begin with an empty bucket at once each write a generation, and find what the others put once they have heard of them.
+	soon := 250 * time.Millisecond
+	young := time.NewTimer(soon)
+	defer young.Stop()
+	s.reading.Lock()
+	if !s.first {
+		young.Stop()
+	}
+	s.reading.Unlock()
 	for {
 		select {
 		case <-s.tending.Done():
 			return
+		case <-young.C:
+			_ = s.refresh(s.tending) // counted and logged
+			if soon *= 2; soon < 5*time.Second {
+				young.Reset(soon)
+			}
 		case <-refresh.C:
 			_ = s.refresh(s.tending) // counted and logged
 			s.takeBackLate(s.tending)

@@ -206,6 +206,10 @@ func TestOneRenderAmongNodes(t *testing.T) {
 		}
 		if renders := made() - before; renders != 1 {
 			t.Errorf("%s: 100 requests over three nodes took %d renders", path, renders)
+			for _, n := range f.nodes {
+				t.Logf("%s: %v turns taken, %v shared, %v expired, %v late, %v unasked", n.name, n.metric(t, "imagecdn_cluster_turns_taken_total"), n.metric(t, "imagecdn_cluster_turns_shared_total"),
+					n.metric(t, "imagecdn_cluster_turns_expired_total"), n.metric(t, "imagecdn_cluster_turns_late_total"), n.metric(t, "imagecdn_cluster_turns_unasked_total"))
+			}
 		}
 	}
 	t.Logf("%d exchanges with the origin for 5 photographs", photos.exchanges.Load())
