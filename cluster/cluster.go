@@ -99,18 +99,26 @@ func (o *Options) beatTTL() time.Duration {
 	return (3*o.Bound + time.Second).Truncate(time.Second)
 }
 
+// HostName is what a node is called that is given no name: as its host, with "-" for what may not be in a node's name.
+func HostName() (string, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		return "", err
+	}
+	host = notInNames.ReplaceAllString(host, "-")
+	return host[:min(len(host), 64)], nil
+}
+
 func (o *Options) withDefaults() (Options, error) {
 	var c Options
 	if o != nil {
 		c = *o
 	}
 	if c.Name == "" {
-		host, err := os.Hostname()
-		if err != nil {
+		var err error
+		if c.Name, err = HostName(); err != nil {
 			return c, fmt.Errorf("cluster: Options.Name is not given, and the host has none: %w", err)
 		}
-		host = notInNames.ReplaceAllString(host, "-")
-		c.Name = host[:min(len(host), 64)]
 	}
 	c.Prefix = cmp.Or(c.Prefix, "imagecdn")
 	c.Replicas = cmp.Or(c.Replicas, 1)
@@ -278,7 +286,8 @@ func mayPass(err error) bool {
 		return api.Code == 503 || api.ErrorCode == noSuitablePeers
 	}
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) ||
-		errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, nats.ErrConnectionReconnecting) || errors.Is(err, nats.ErrDisconnected)
+		errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, nats.ErrConnectionReconnecting) || errors.Is(err, nats.ErrDisconnected) ||
+		errors.Is(err, nats.ErrReconnectBufExceeded)
 }
 
 // noSuitablePeers is the code of servers that are fewer than a stream is to be on.
@@ -357,9 +366,9 @@ var errCutOff = fmt.Errorf("cluster: this node is cut off from the others, and t
 // Ready implements [imagecdn.Cluster].
 func (c *Cluster) Ready() error {
 	switch {
-	case c.usurped.Load():
+	case c.hasYounger():
 		return fmt.Errorf("another process has the name of this node, %q", c.o.Name)
-	case c.ctx.Err() != nil:
+	case c.usurped.Load():
 		return errors.New("the node has left the cluster")
 	case c.current.Load() == 0:
 		return errors.New("the node catches up with the purges of the cluster")

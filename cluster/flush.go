@@ -47,8 +47,7 @@ type flushes struct {
 	done   map[string]*flushed // by who asked, and the number
 	order  []string            // of done, oldest first
 
-	turns chan struct{}
-	todo  chan func()
+	todo chan func()
 }
 
 // A flushed is a flush that this node was asked for.

@@ -930,18 +930,9 @@ func (l *jobs) observe(ctx context.Context, id string, there jetstream.KeyValueE
 
 // follow keeps the index current.
 func (l *jobs) follow() {
-	for failed := 0; l.ctx.Err() == nil; {
-		began := time.Now()
-		if err := l.followOnce(); err != nil && l.ctx.Err() == nil {
-			l.o.Logger.Debug("cluster: the watch of the jobs begins anew", "bucket", l.bucket, "error", err)
-		}
-		if failed++; time.Since(began) > time.Minute {
-			failed = 0
-		}
-		if !pause(l.ctx, backoff(failed)) {
-			return
-		}
-	}
+	keepWatching(l.ctx, l.followOnce, func(err error) {
+		l.o.Logger.Debug("cluster: the watch of the jobs begins anew", "bucket", l.bucket, "error", err)
+	})
 }
 
 // followOnce reads all jobs and then hears of what changes, until something fails.

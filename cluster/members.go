@@ -36,14 +36,12 @@ func (c *Cluster) beat() {
 
 func (c *Cluster) sendBeat(since time.Time, version string) {
 	n := c.beaten.Add(1)
-	e := event{Instance: c.instance, Number: n, Since: since, Applied: c.applied.Load(), Ready: c.Ready() == nil, Version: version, First: c.members.first()}
-	data, err := json.Marshal(e)
+	m, err := c.message(beatSubject, event{
+		Instance: c.instance, Number: n, Since: since, Applied: c.applied.Load(), Ready: c.Ready() == nil, Version: version, First: c.members.first(),
+	})
 	if err != nil {
 		return
 	}
-	m := nats.NewMsg(c.o.Prefix + beatSubject + c.o.Name)
-	m.Header.Set(jetstream.MsgTTLHeader, c.o.beatTTL().String())
-	m.Data = data
 	c.sent.Lock()
 	for old, t := range c.sent.at { // what has not come back by now makes nobody current
 		if c.now()-t > 2*c.o.patience() {
@@ -53,6 +51,18 @@ func (c *Cluster) sendBeat(since time.Time, version string) {
 	c.sent.at[n] = c.now() // before it is sent
 	c.sent.Unlock()
 	_ = c.nc.PublishMsg(m) // that it comes back is all that counts
+}
+
+// message is what this node puts into the stream beside purges. It expires as beats do.
+func (c *Cluster) message(subject string, e event) (*nats.Msg, error) {
+	data, err := json.Marshal(e)
+	if err != nil {
+		return nil, err
+	}
+	m := nats.NewMsg(c.o.Prefix + subject + c.o.Name)
+	m.Header.Set(jetstream.MsgTTLHeader, c.o.beatTTL().String())
+	m.Data = data
+	return m, nil
 }
 
 // sentAt is when a beat was sent.
@@ -74,13 +84,10 @@ func (c *Cluster) readBack(n uint64) (time.Duration, bool) {
 
 // leave tells the others that this node serves nothing any more.
 func (c *Cluster) leave() error {
-	data, err := json.Marshal(event{Instance: c.instance})
+	m, err := c.message(leaveSubject, event{Instance: c.instance})
 	if err != nil {
 		return err
 	}
-	m := nats.NewMsg(c.o.Prefix + leaveSubject + c.o.Name)
-	m.Header.Set(jetstream.MsgTTLHeader, c.o.beatTTL().String())
-	m.Data = data
 	if err := c.nc.PublishMsg(m); err != nil {
 		return nil // they will see by themselves
 	}

@@ -546,18 +546,9 @@ func (n *names) forgetImage(f forgotten) error {
 // watch gives the table what other nodes have written, for as long as the names are open. It is told of what comes from when it
 // begins on, and where it falls behind so far that it might for ever, it leaves out what it has missed: who wants that looks it up.
 func (n *names) watch() {
-	for failed := 0; n.ctx.Err() == nil; {
-		began := time.Now()
-		if err := n.watchOnce(); err != nil && n.ctx.Err() == nil {
-			n.o.Logger.Debug("cluster: the watch of the names begins anew", "bucket", n.bucket, "error", err)
-		}
-		if failed++; time.Since(began) > time.Minute {
-			failed = 0
-		}
-		if !pause(n.ctx, backoff(failed)) {
-			return
-		}
-	}
+	keepWatching(n.ctx, n.watchOnce, func(err error) {
+		n.o.Logger.Debug("cluster: the watch of the names begins anew", "bucket", n.bucket, "error", err)
+	})
 }
 
 var (
@@ -851,6 +842,22 @@ func (b *breaker) leave() {
 func backoff(failed int) time.Duration {
 	d := 100 * time.Millisecond << min(failed, 6)
 	return d/2 + mathrand.N(d/2)
+}
+
+// keepWatching calls watch, which returns when something fails, again and again until ctx ends, and says why it has to.
+func keepWatching(ctx context.Context, watch func() error, failing func(error)) {
+	for failed := 0; ctx.Err() == nil; {
+		began := time.Now()
+		if err := watch(); err != nil && ctx.Err() == nil {
+			failing(err)
+		}
+		if failed++; time.Since(began) > time.Minute {
+			failed = 0
+		}
+		if !pause(ctx, backoff(failed)) {
+			return
+		}
+	}
 }
 
 // pause waits, and reports whether ctx is alive then.

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/zstd"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/imagecdn/imagecdn"
@@ -101,8 +100,8 @@ func (c *Cluster) join(ctx context.Context, n node) error {
 		return errors.New("cluster: Join was called before: a Cluster is for one handler")
 	}
 	c.node.Store(&joinedNode{n})
-	r := &reader{c: c, kept: n.Position()}
-	if err := r.begin(ctx); err != nil {
+	r := &reader{c: c}
+	if err := r.begin(ctx, n.Position()); err != nil {
 		return fmt.Errorf("cluster: %w", err)
 	}
 	if err := c.flushes.listen(); err != nil {
@@ -124,8 +123,7 @@ func (c *Cluster) readAgain() {
 
 // A reader reads the stream, and carries out what it says. It is one goroutine.
 type reader struct {
-	c    *Cluster
-	kept cache.Position // what is on the disk of it
+	c *Cluster
 
 	log     string          // which stream it is: when it was made
 	most    int64           // messages that the stream keeps
@@ -146,8 +144,8 @@ type reader struct {
 	reads   string // its consumer
 }
 
-// begin decides what of this node's names may be trusted.
-func (r *reader) begin(ctx context.Context) error {
+// begin decides what of this node's names may be trusted, which has kept a position on its disk.
+func (r *reader) begin(ctx context.Context, kept cache.Position) error {
 	s, err := r.c.js.Stream(ctx, r.c.streamName())
 	if err != nil {
 		return err
@@ -156,12 +154,12 @@ func (r *reader) begin(ctx context.Context) error {
 	log := logOf(info)
 	why := ""
 	switch {
-	case r.kept == cache.Position{}:
+	case kept == cache.Position{}:
 		why = "it was no part of the cluster"
-	case r.kept.Log != log:
+	case kept.Log != log:
 		why = "the cluster's stream is another"
 	default:
-		if why, err = r.changed(ctx, s, info, cutAt{seq: r.kept.Seq, at: time.Unix(0, r.kept.Time)}); err != nil {
+		if why, err = r.changed(ctx, s, info, cutAt{seq: kept.Seq, at: time.Unix(0, kept.Time)}); err != nil {
 			return err
 		}
 	}
@@ -169,7 +167,7 @@ func (r *reader) begin(ctx context.Context) error {
 		r.c.o.Logger.Info("cluster: this node begins with nothing", "node", r.c.o.Name, "why", why)
 		return r.forget(log, info.State.LastSeq)
 	}
-	r.log, r.skip, r.keptAt = log, r.kept.Seq, time.Unix(0, r.kept.Time)
+	r.log, r.skip, r.keptAt = log, kept.Seq, time.Unix(0, kept.Time)
 	r.c.skip.Store(r.skip) // before anything of the log counts
 	r.c.log.Store(log)
 	return nil
@@ -257,9 +255,10 @@ func nearlyFull(are uint64, most int64) bool {
 
 // mark puts a message into the stream that says nothing, and returns where it is.
 func (c *Cluster) mark(ctx context.Context) (uint64, error) {
-	m := nats.NewMsg(c.o.Prefix + leaveSubject + c.o.Name)
-	m.Header.Set(jetstream.MsgTTLHeader, c.o.beatTTL().String())
-	m.Data = []byte(`{"instance":""}`) // of nobody
+	m, err := c.message(leaveSubject, event{}) // of nobody
+	if err != nil {
+		return 0, err
+	}
 	ack, err := c.js.PublishMsg(ctx, m)
 	if err != nil {
 		return 0, err
@@ -626,13 +625,13 @@ func (r *reader) save() {
 		r.c.o.Logger.Warn("cluster: how far this node is could not be kept; after a restart it goes on from before", "error", err)
 		return
 	}
-	r.kept, r.saved, r.dirty = p, time.Now(), false
+	r.saved, r.dirty = time.Now(), false
 }
 
 // usurp has this node serve nothing any more of what it knows.
 func (c *Cluster) usurp(name string) error {
-	c.fence()
 	c.younger.Store(true)
+	c.fence()
 	c.o.Logger.Error("cluster: another process has the name of this node, which serves nothing from its cache from now on; give each node a name of its own", "node", name)
 	return errUsurped
 }
@@ -653,8 +652,7 @@ func (c *Cluster) publish(ctx context.Context, r purge.Request) (uint64, error) 
 	switch {
 	case err == nil:
 		return ack.Sequence, nil
-	case context.Cause(ctx) == errCutOff, errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrNoStreamResponse),
-		errors.Is(err, nats.ErrTimeout), errors.Is(err, nats.ErrConnectionReconnecting), errors.Is(err, nats.ErrDisconnected):
+	case context.Cause(ctx) == errCutOff, ctx.Err() == nil && mayPass(err):
 		c.o.Logger.Warn("cluster: a purge was not accepted", "error", err)
 		return 0, errCutOff
 	}

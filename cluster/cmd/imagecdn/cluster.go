@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -186,19 +185,16 @@ func join(ctx context.Context, where string, o *cluster.Options, dial []nats.Opt
 	return cluster.Connect(joining, where, o, dial...)
 }
 
-var notInNames = regexp.MustCompile(`[^A-Za-z0-9_-]+`)
-
 // name is -node, or that of the host.
 func (c *clusterFlags) name() (string, error) {
 	if c.node != "" {
 		return c.node, nil
 	}
-	host, err := os.Hostname()
+	name, err := cluster.HostName()
 	if err != nil {
 		return "", fmt.Errorf("%w; -node names this node", err)
 	}
-	host = notInNames.ReplaceAllString(host, "-")
-	return host[:min(len(host), 64)], nil
+	return name, nil
 }
 
 // tls is what -cluster-ca and the like come to; nil where there are none.
