@@ -29,7 +29,7 @@ var importPolicy = map[string]struct {
 	modules []string
 }{
 	"cache": {
-		own: []string{"internal/fault", "internal/flight"},
+		own: []string{"internal/fault", "internal/flight", "internal/wire"},
 		modules: []string{
 			"github.com/dgraph-io/ristretto/v2", // which things stay in memory
 			"github.com/dunglas/httpsfv",        // targeted fields, cache groups, Cache-Status
@@ -39,7 +39,7 @@ var importPolicy = map[string]struct {
 		},
 	},
 	"cache/cachetest":   {own: []string{"cache"}},
-	"origin":            {modules: []string{"code.dny.dev/ssrf"}}, // the ranges of addresses that are not public
+	"origin":            {own: []string{"internal/cleanpath"}, modules: []string{"code.dny.dev/ssrf"}}, // the ranges of addresses that are not public
 	"origin/origintest": {},
 	"resize": {
 		own: []string{ // colour, JPEG, PNG, WebP, and the loops of resampling
@@ -113,6 +113,7 @@ var importPolicy = map[string]struct {
 		},
 	},
 	"internal/bombs":       {},                                                                   // pictures that tests show to be refused
+	"internal/cleanpath":   {},                                                                   // which paths origins are asked for
 	"internal/client":      {},                                                                   // who a request comes from
 	"internal/clustertest": {own: []string{"", "cache", "purge"}},                                // a cluster in one process, for tests
 	"internal/conformance": {own: []string{"cache"}},                                             // a command for the public HTTP cache tests
@@ -137,6 +138,7 @@ var importPolicy = map[string]struct {
 	"internal/svgclean": {},                                                                                                                    // what SVG may be served
 	"internal/ssim":     {},                                                                                                                    // what tests and benchmarks hold pictures to
 	"internal/sheets":   {own: []string{"internal/samples", "resize", "resize/faces", "resize/text"}, modules: []string{"golang.org/x/image"}}, // a command for the pictures of docs
+	"internal/wire":     {},                                                                                                                    // headers of stored things
 }
 
 // neverReached says what a package must not depend on, however indirectly: a path stands for all below it.

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/imagecdn/imagecdn/internal/wire"
 )
 
 // A file of the disk cache:
@@ -158,46 +160,43 @@ func decodeEntry(b []byte, header *fileHeader) ([]byte, error) {
 		crc32.Checksum(body, castagnoli) != binary.BigEndian.Uint32(b[24:]) {
 		return nil, errDamaged
 	}
-	r := headerReader{rest: string(h)} // all strings of the header are parts of this one
+	r := headerReader{wire.Reader{Rest: string(h)}} // all strings of the header are parts of this one
 	if !r.read(header) {
 		return nil, errDamaged
 	}
 	return body, nil
 }
 
-// A headerReader takes a header apart. Once bad is set, all that it returns is empty.
-type headerReader struct {
-	rest string
-	bad  bool
-}
+// A headerReader takes a header of a file apart.
+type headerReader struct{ wire.Reader }
 
 func (r *headerReader) read(h *fileHeader) bool {
-	if r.rest == "" {
+	if r.Rest == "" {
 		return false
 	}
-	flags := r.rest[0]
+	flags := r.Rest[0]
 	h.Zstd = flags&flagZstd != 0
-	r.rest = r.rest[1:]
-	h.Source, h.Image, h.File, h.Version = r.string(), r.string(), r.string(), r.string()
-	if entry := r.string(); entry != "" {
+	r.Rest = r.Rest[1:]
+	h.Source, h.Image, h.File, h.Version = r.String(), r.String(), r.String(), r.String()
+	if entry := r.String(); entry != "" {
 		h.Entry = new(Entry)
 		if json.Unmarshal([]byte(entry), h.Entry) != nil {
 			return false
 		}
 	}
 	if flags&flagInputs != 0 {
-		h.Stamp = r.string()
-		n := r.number()
-		if n == 0 || n > uint64(len(r.rest)) { // each takes two bytes at least
+		h.Stamp = r.String()
+		n := r.Number()
+		if n == 0 || n > uint64(len(r.Rest)) { // each takes two bytes at least
 			return false
 		}
 		h.Inputs = make([]Input, n)
 		for i := range h.Inputs {
-			h.Inputs[i] = Input{r.string(), r.string()}
+			h.Inputs[i] = Input{r.String(), r.String()}
 		}
 	}
-	fields, values := r.number(), r.number()
-	if r.bad || fields > uint64(len(r.rest))+1 || values > uint64(len(r.rest)) {
+	fields, values := r.Number(), r.Number()
+	if r.Bad || fields > uint64(len(r.Rest))+1 || values > uint64(len(r.Rest)) {
 		return false // each takes a byte at least
 	}
 	if fields > 0 {
@@ -205,7 +204,7 @@ func (r *headerReader) read(h *fileHeader) bool {
 	}
 	all := make([]string, 0, values)
 	for range max(fields, 1) - 1 {
-		k, n := r.string(), r.number()
+		k, n := r.String(), r.Number()
 		if n == 0 {
 			h.Header[k] = nil
 			continue
@@ -215,36 +214,11 @@ func (r *headerReader) read(h *fileHeader) bool {
 		}
 		first := len(all)
 		for range n - 1 {
-			all = append(all, r.string())
+			all = append(all, r.String())
 		}
 		h.Header[k] = all[first:len(all):len(all)]
 	}
-	return !r.bad && r.rest == ""
-}
-
-func (r *headerReader) number() uint64 {
-	var n uint64
-	for i := 0; i < len(r.rest) && i < binary.MaxVarintLen64; i++ {
-		c := r.rest[i]
-		n |= uint64(c&0x7f) << (7 * i)
-		if c < 0x80 {
-			r.rest = r.rest[i+1:]
-			return n
-		}
-	}
-	r.rest, r.bad = "", true
-	return 0
-}
-
-func (r *headerReader) string() string {
-	n := r.number()
-	if n > uint64(len(r.rest)) {
-		r.rest, r.bad = "", true
-		return ""
-	}
-	s := r.rest[:n]
-	r.rest = r.rest[n:]
-	return s
+	return !r.Bad && r.Rest == ""
 }
 
 // compressible reports whether a body of this type is worth compressing. Most pictures are compressed already.

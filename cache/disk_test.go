@@ -16,6 +16,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/imagecdn/imagecdn/internal/wire"
 )
 
 func openDisk(t testing.TB, dir string, o *DiskOptions) *Disk {
@@ -994,7 +996,7 @@ func FuzzDecodeEntry(f *testing.F) {
 		var h fileHeader
 		_, _ = decodeEntry(data, &h) // whatever it is, it does not panic
 		// Nor where the checksum is right.
-		r := headerReader{rest: string(data)}
+		r := headerReader{wire.Reader{Rest: string(data)}}
 		_ = r.read(new(fileHeader))
 
 		want := fileHeader{Source: "s", Image: image, File: "o-1", Header: http.Header{"A": {value, ""}, value: nil}}

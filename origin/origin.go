@@ -48,7 +48,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"strings"
+
+	"github.com/imagecdn/imagecdn/internal/cleanpath"
 )
 
 var (
@@ -111,7 +112,7 @@ func admit(req *http.Request) error {
 	if req.Method != http.MethodGet && req.Method != http.MethodHead && req.Method != "" {
 		return &Error{Text: "origin: refused: the method must be GET or HEAD", Kind: ErrRefused}
 	}
-	if req.URL == nil || !clean(req.URL.Path) {
+	if req.URL == nil || !cleanpath.Is(req.URL.Path) {
 		return &Error{
 			Text: "origin: refused: the path must begin with a slash and have no empty, . or .. segment",
 			Kind: ErrRefused,
@@ -121,23 +122,6 @@ func admit(req *http.Request) error {
 		return failure(err)
 	}
 	return nil
-}
-
-// clean reports whether path is "/" or "/a/b" with no empty, "." or ".." segment.
-func clean(path string) bool {
-	if path == "/" {
-		return true
-	}
-	rest, ok := strings.CutPrefix(path, "/")
-	if !ok {
-		return false
-	}
-	for segment := range strings.SplitSeq(rest, "/") {
-		if segment == "" || segment == "." || segment == ".." {
-			return false
-		}
-	}
-	return true
 }
 
 // failure makes the Error for what went wrong before the response's header was there.

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/imagecdn/imagecdn/internal/cleanpath"
 )
 
 // get asks rt for a path. It fails the test if there is no response, or a body that does not end well.
@@ -80,7 +82,7 @@ func TestOnlyCleanPathsAreAdmitted(t *testing.T) {
 		{"/a/../b", false},
 		{"/a/./b", false},
 	} {
-		if got := clean(test.path); got != test.want {
+		if got := cleanpath.Is(test.path); got != test.want {
 			t.Errorf("clean(%q) = %v, want %v", test.path, got, test.want)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 
 	"github.com/imagecdn/imagecdn/cache"
+	"github.com/imagecdn/imagecdn/internal/wire"
 )
 
 // An object of the cache:
@@ -137,18 +138,18 @@ func decodeHead(b []byte) (*head, error) {
 		return nil, errDamaged
 	}
 	h := &head{key: cache.Key{Kind: cache.Kind(b[0]), Sum: cache.Digest(b[1 : 1+sha256.Size])}}
-	r := reader{rest: string(b[1+sha256.Size:])} // all strings of the header are parts of this one
-	h.key.Source, h.key.Image, h.stamp = r.string(), r.string(), r.string()
+	r := reader{wire.Reader{Rest: string(b[1+sha256.Size:])}} // all strings of the header are parts of this one
+	h.key.Source, h.key.Image, h.stamp = r.String(), r.String(), r.String()
 	if n := r.count(2); n > 0 {
 		h.inputs = make([]cache.Input, n)
 		for i := range h.inputs {
-			h.inputs[i] = cache.Input{Source: r.string(), Image: r.string()}
+			h.inputs[i] = cache.Input{Source: r.String(), Image: r.String()}
 		}
 	}
 	if n := r.count(2); n > 0 {
 		h.header = make(http.Header, n-1)
 		for range n - 1 {
-			k := r.string()
+			k := r.String()
 			values := r.count(1)
 			if values == 0 {
 				h.header[k] = nil
@@ -156,54 +157,26 @@ func decodeHead(b []byte) (*head, error) {
 			}
 			vs := make([]string, values-1)
 			for i := range vs {
-				vs[i] = r.string()
+				vs[i] = r.String()
 			}
 			h.header[k] = vs
 		}
 	}
-	if r.bad || r.rest != "" {
+	if r.Bad || r.Rest != "" {
 		return nil, errDamaged
 	}
 	return h, nil
 }
 
-// A reader takes a header apart. Once bad is set, all that it returns is empty.
-type reader struct {
-	rest string
-	bad  bool
-}
-
-func (r *reader) number() uint64 {
-	var n uint64
-	for i := 0; i < len(r.rest) && i < binary.MaxVarintLen64; i++ {
-		c := r.rest[i]
-		n |= uint64(c&0x7f) << (7 * i)
-		if c < 0x80 {
-			r.rest = r.rest[i+1:]
-			return n
-		}
-	}
-	r.rest, r.bad = "", true
-	return 0
-}
+// A reader takes a header of an object apart.
+type reader struct{ wire.Reader }
 
 // count is the number of what follows, or one more; each takes at least so many bytes.
 func (r *reader) count(least int) int {
-	n := r.number()
-	if n > uint64(len(r.rest)/least)+1 {
-		r.rest, r.bad = "", true
+	n := r.Number()
+	if n > uint64(len(r.Rest)/least)+1 {
+		r.Rest, r.Bad = "", true
 		return 0
 	}
 	return int(n)
-}
-
-func (r *reader) string() string {
-	n := r.number()
-	if n > uint64(len(r.rest)) {
-		r.rest, r.bad = "", true
-		return ""
-	}
-	s := r.rest[:n]
-	r.rest = r.rest[n:]
-	return s
 }

@@ -31,6 +31,7 @@ import (
 	"gocloud.dev/blob"
 	"gocloud.dev/gcerrors"
 
+	"github.com/imagecdn/imagecdn/internal/cleanpath"
 	"github.com/imagecdn/imagecdn/origin"
 )
 
@@ -311,30 +312,13 @@ func admit(req *http.Request) error {
 	if req.Method != http.MethodGet && req.Method != http.MethodHead && req.Method != "" {
 		return &origin.Error{Text: "origin: refused: the method must be GET or HEAD", Kind: origin.ErrRefused}
 	}
-	if req.URL == nil || !clean(req.URL.Path) {
+	if req.URL == nil || !cleanpath.Is(req.URL.Path) {
 		return &origin.Error{Text: "origin: refused: the path must begin with a slash and have no empty, . or .. segment", Kind: origin.ErrRefused}
 	}
 	if err := req.Context().Err(); err != nil {
 		return failure(err)
 	}
 	return nil
-}
-
-// clean reports whether path is "/" or "/a/b" with no empty, "." or ".." segment.
-func clean(path string) bool {
-	if path == "/" {
-		return true
-	}
-	rest, ok := strings.CutPrefix(path, "/")
-	if !ok {
-		return false
-	}
-	for segment := range strings.SplitSeq(rest, "/") {
-		if segment == "" || segment == "." || segment == ".." {
-			return false
-		}
-	}
-	return true
 }
 
 // refusal answers for an object that could not be had.
