@@ -283,7 +283,8 @@ func (c *Cluster) open(ctx context.Context) error {
 func mayPass(err error) bool {
 	var api *jetstream.APIError
 	if errors.As(err, &api) {
-		return api.Code == 503 || api.ErrorCode == noSuitablePeers
+		// A stream that another node has just made is not known to each server yet.
+		return api.Code == 503 || api.ErrorCode == noSuitablePeers || api.ErrorCode == jetstream.JSErrCodeStreamNotFound
 	}
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) ||
 		errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, nats.ErrConnectionReconnecting) || errors.Is(err, nats.ErrDisconnected) ||

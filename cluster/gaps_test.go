@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/imagecdn/imagecdn/cache"
+	"github.com/imagecdn/imagecdn/cluster/internal/faulty"
 	"github.com/imagecdn/imagecdn/purge"
 )
 
@@ -36,18 +37,18 @@ func eventuallyCurrent(t *testing.T, c *Cluster) {
 
 // A process that lives on while it is cut off may miss more than the stream keeps.
 func TestANodeThatRunsAndIsAwayForMorePurgesThanAreKept(t *testing.T) {
-	s := startServer(t, t.TempDir(), -1)
-	link := newLink(t, s)
+	s := faulty.StartServer(t, t.TempDir(), -1)
+	link := faulty.NewLink(t, s.Addr().String())
 	var a, b fakeNode
 	o := Options{MaxPurges: 1000}
 	ca := start(t, s.ClientURL(), "a", &a, o)
-	cb := start(t, link.url(), "b", &b, o)
+	cb := start(t, link.URL(), "b", &b, o)
 	ready(t, ca, cb)
 	if err := ca.Accept(t.Context(), paths("/p/before")); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "b has the first", func() bool { return b.has("original /p/before") })
-	link.cut()
+	link.Cut()
 	var wg sync.WaitGroup
 	for i := range 10 {
 		wg.Go(func() {
@@ -61,7 +62,7 @@ func TestANodeThatRunsAndIsAwayForMorePurgesThanAreKept(t *testing.T) {
 	wg.Wait()
 	time.Sleep((cb.o.beatTTL() + time.Second) / 2) // what it has read last may have expired by then
 	eventually(t, "b is cut off", func() bool { return cb.Currency() != cache.Current })
-	link.mend()
+	link.Mend()
 	eventuallyCurrent(t, cb)
 	if b.count() < 1500 && b.all() < 2 {
 		t.Errorf("b is current, has carried out %d purges, and has not begun with nothing", b.count())
@@ -70,8 +71,8 @@ func TestANodeThatRunsAndIsAwayForMorePurgesThanAreKept(t *testing.T) {
 
 // The same, by age.
 func TestANodeThatRunsAndIsAwayForLongerThanPurgesAreKept(t *testing.T) {
-	s := startServer(t, t.TempDir(), -1)
-	link := newLink(t, s)
+	s := faulty.StartServer(t, t.TempDir(), -1)
+	link := faulty.NewLink(t, s.Addr().String())
 	var a, b fakeNode
 	ca := start(t, s.ClientURL(), "a", &a, Options{})
 	ready(t, ca)
@@ -84,9 +85,9 @@ func TestANodeThatRunsAndIsAwayForLongerThanPurgesAreKept(t *testing.T) {
 	if _, err := ca.js.UpdateStream(t.Context(), config); err != nil {
 		t.Fatal(err)
 	}
-	cb := start(t, link.url(), "b", &b, Options{})
+	cb := start(t, link.URL(), "b", &b, Options{})
 	ready(t, ca, cb)
-	link.cut()
+	link.Cut()
 	if err := ca.Accept(t.Context(), paths("/p/1")); err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +96,7 @@ func TestANodeThatRunsAndIsAwayForLongerThanPurgesAreKept(t *testing.T) {
 		return err != nil
 	})
 	eventually(t, "b is cut off", func() bool { return cb.Currency() != cache.Current })
-	link.mend()
+	link.Mend()
 	eventuallyCurrent(t, cb)
 	if !b.has("original /p/1") && b.all() < 2 {
 		t.Errorf("b is current, and has carried out %q", b.accepted)
@@ -104,7 +105,7 @@ func TestANodeThatRunsAndIsAwayForLongerThanPurgesAreKept(t *testing.T) {
 
 // A node that is there may be slower than purges come, and the stream keeps so many.
 func TestANodeThatIsTooSlowForThePurgesThatAreKept(t *testing.T) {
-	s := startServer(t, t.TempDir(), -1)
+	s := faulty.StartServer(t, t.TempDir(), -1)
 	var a, b fakeNode
 	o := Options{MaxPurges: 1000}
 	ca := start(t, s.ClientURL(), "a", &a, o)
@@ -134,7 +135,7 @@ func TestANodeThatIsTooSlowForThePurgesThatAreKept(t *testing.T) {
 
 // A position is one in a log. What waits to be written when that is no more is about nothing.
 func TestNamesThatWaitAreNotOfTheNextLog(t *testing.T) {
-	s := startServer(t, t.TempDir(), -1)
+	s := faulty.StartServer(t, t.TempDir(), -1)
 	var a fakeNode
 	ca := start(t, s.ClientURL(), "a", &a, Options{})
 	ready(t, ca)
@@ -166,7 +167,7 @@ func TestNamesThatWaitAreNotOfTheNextLog(t *testing.T) {
 
 // A restarted node goes on with its job, and hears of the others later than the job does.
 func TestAFlushAfterARestartWaitsForNodesThatMayServe(t *testing.T) {
-	s := startServer(t, t.TempDir(), -1)
+	s := faulty.StartServer(t, t.TempDir(), -1)
 	var a, b fakeNode
 	o := Options{Bound: 2 * time.Second}
 	ca := start(t, s.ClientURL(), "a", &a, o)
@@ -238,7 +239,7 @@ func TestADiskThatFailsForManyPurges(t *testing.T) {
 
 // The server comes back with nothing: buckets are made anew as well, jobs that go on are written again, and the others hear of them.
 func TestBucketsOfAServerThatForgets(t *testing.T) {
-	s := startServer(t, t.TempDir(), -1)
+	s := faulty.StartServer(t, t.TempDir(), -1)
 	port := s.Addr().(*net.TCPAddr).Port
 	var a, b fakeNode
 	ca := start(t, s.ClientURL(), "a", &a, Options{})
@@ -255,7 +256,7 @@ func TestBucketsOfAServerThatForgets(t *testing.T) {
 	}
 	s.Shutdown()
 	s.WaitForShutdown()
-	startServer(t, t.TempDir(), port)
+	faulty.StartServer(t, t.TempDir(), port)
 	eventually(t, "everything was purged again", func() bool { return a.all() == 2 && b.all() == 2 })
 	ready(t, ca, cb)
 	eventually(t, "a job that goes on is written", func() bool { return ca.jobs.Write([]purge.LogEntry{goesOn}, nil) == nil })
@@ -275,7 +276,7 @@ func TestBucketsOfAServerThatForgets(t *testing.T) {
 
 // A disk whose position is in an end that the stream has lost, while others went on: what is in the place of what it had carried out, it has not.
 func TestAPositionInAnEndThatWasLost(t *testing.T) {
-	s := startServer(t, t.TempDir(), -1)
+	s := faulty.StartServer(t, t.TempDir(), -1)
 	var a, b fakeNode
 	ca := start(t, s.ClientURL(), "a", &a, Options{})
 	cb := start(t, s.ClientURL(), "b", &b, Options{})

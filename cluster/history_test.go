@@ -23,6 +23,7 @@ import (
 	"github.com/imagecdn/imagecdn"
 	"github.com/imagecdn/imagecdn/cache"
 	"github.com/imagecdn/imagecdn/cluster"
+	"github.com/imagecdn/imagecdn/cluster/internal/faulty"
 	"github.com/imagecdn/imagecdn/purge"
 )
 
@@ -86,7 +87,7 @@ type site struct {
 type siteNode struct {
 	name string
 	dir  string // of its cache; empty for memory
-	link *link
+	link *faulty.Link
 	mu   sync.RWMutex
 	h    *imagecdn.Handler // nil while it is down
 	c    *cluster.Cluster
@@ -97,7 +98,7 @@ func startSite(t *testing.T, nodes int, o cluster.Options, disk bool) *site {
 	s.startServer(-1)
 	s.port = s.server.Addr().(*net.TCPAddr).Port
 	for i := range nodes {
-		n := &siteNode{name: fmt.Sprint("n", i), link: newLink(t, s.server.Addr().String())}
+		n := &siteNode{name: fmt.Sprint("n", i), link: faulty.NewLink(t, s.server.Addr().String())}
 		if disk {
 			n.dir = t.TempDir()
 		}
@@ -117,19 +118,7 @@ func startSite(t *testing.T, nodes int, o cluster.Options, disk bool) *site {
 
 func (s *site) startServer(port int) {
 	s.t.Helper()
-	srv, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: port, JetStream: true, StoreDir: s.dir, NoSigs: true, NoLog: true})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	go srv.Start()
-	if !srv.ReadyForConnections(20 * time.Second) {
-		s.t.Fatal("the server does not start")
-	}
-	s.server = srv
-	s.t.Cleanup(func() {
-		srv.Shutdown()
-		srv.WaitForShutdown()
-	})
+	s.server = faulty.StartServer(s.t, s.dir, port)
 }
 
 func (s *site) start(n *siteNode) {
@@ -144,7 +133,7 @@ func (s *site) start(n *siteNode) {
 	if testing.Verbose() {
 		o.Logger = slog.New(slog.NewTextHandler(s.t.Output(), nil)).With("of", n.name)
 	}
-	c, err := cluster.Connect(ctx, n.link.url(), &o)
+	c, err := cluster.Connect(ctx, n.link.URL(), &o)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -350,13 +339,13 @@ func TestHistories(t *testing.T) {
 						n := s.nodes[rand.IntN(len(s.nodes))]
 						switch rand.IntN(5) {
 						case 0, 1:
-							n.link.cut()
+							n.link.Cut()
 							time.Sleep(rand.N(3 * time.Second))
-							n.link.mend()
+							n.link.Mend()
 						case 2:
-							n.link.hold(true) // connections stay, and nothing comes through
+							n.link.Hold(true) // connections stay, and nothing comes through
 							time.Sleep(rand.N(3 * time.Second))
-							n.link.hold(false)
+							n.link.Hold(false)
 						case 3:
 							s.stop(n)
 							time.Sleep(rand.N(time.Second))
@@ -377,108 +366,5 @@ func TestHistories(t *testing.T) {
 				t.Errorf("too little has happened to say anything")
 			}
 		})
-	}
-}
-
-// A link is a way to a server that can be cut.
-type link struct {
-	to   string
-	l    net.Listener
-	mu   sync.Mutex
-	off  bool
-	held chan struct{} // closed where nothing is held
-	open []net.Conn
-}
-
-func newLink(t *testing.T, to string) *link {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	k := &link{to: to, l: l, held: make(chan struct{})}
-	close(k.held)
-	t.Cleanup(func() {
-		l.Close()
-		k.hold(false)
-		k.cut()
-	})
-	go func() {
-		for {
-			in, err := l.Accept()
-			if err != nil {
-				return
-			}
-			k.serve(in)
-		}
-	}()
-	return k
-}
-
-func (k *link) url() string { return "nats://" + k.l.Addr().String() }
-
-func (k *link) serve(in net.Conn) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.off {
-		in.Close()
-		return
-	}
-	out, err := net.Dial("tcp", k.to)
-	if err != nil {
-		in.Close()
-		return
-	}
-	k.open = append(k.open, in, out)
-	for _, c := range [][2]net.Conn{{in, out}, {out, in}} {
-		go func() {
-			buf := make([]byte, 32<<10)
-			for {
-				n, err := c[0].Read(buf)
-				if err != nil {
-					c[1].Close()
-					return
-				}
-				k.mu.Lock()
-				held := k.held
-				k.mu.Unlock()
-				<-held
-				if _, err := c[1].Write(buf[:n]); err != nil {
-					c[0].Close()
-					return
-				}
-			}
-		}()
-	}
-}
-
-func (k *link) cut() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.off = true
-	for _, c := range k.open {
-		c.Close()
-	}
-	k.open = nil
-}
-
-func (k *link) mend() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.off = false
-}
-
-// hold has nothing come through, or all again.
-func (k *link) hold(on bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	select {
-	case <-k.held:
-		if on {
-			k.held = make(chan struct{})
-		}
-	default:
-		if !on {
-			close(k.held)
-		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/imagecdn/imagecdn/cluster/internal/faulty"
 )
 
 // docs/scale.md has each metric, and no other.
@@ -13,7 +15,7 @@ func TestMetricsAreInTheDocument(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := startServer(t, t.TempDir(), -1)
+	s := faulty.StartServer(t, t.TempDir(), -1)
 	var n fakeNode
 	c := start(t, s.ClientURL(), "a", &n, Options{})
 	has := make(map[string]bool)

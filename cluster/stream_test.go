@@ -10,14 +10,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
-
 	"github.com/imagecdn/imagecdn/cache"
+	"github.com/imagecdn/imagecdn/cluster/internal/faulty"
 	"github.com/imagecdn/imagecdn/purge"
 )
 
 func TestAPurgeIsCarriedOutOnAllNodes(t *testing.T) {
-	s := startServer(t, t.TempDir(), -1)
+	s := faulty.StartServer(t, t.TempDir(), -1)
 	var nodes [3]fakeNode
 	var cs []*Cluster
 	for i := range nodes {
@@ -58,7 +57,7 @@ func TestAPurgeIsCarriedOutOnAllNodes(t *testing.T) {
 
 // What was missed is carried out before a node is current again.
 func TestANodeThatWasAwayCatchesUpFirst(t *testing.T) {
-	s := startServer(t, t.TempDir(), -1)
+	s := faulty.StartServer(t, t.TempDir(), -1)
 	var a, b fakeNode
 	ca := start(t, s.ClientURL(), "a", &a, Options{})
 	cb := start(t, s.ClientURL(), "b", &b, Options{})
@@ -103,7 +102,7 @@ func TestWhatCannotBeTrustedIsForgotten(t *testing.T) {
 		{"another past", func(p cache.Position) cache.Position { p.Time++; return p }, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s := startServer(t, t.TempDir(), -1)
+			s := faulty.StartServer(t, t.TempDir(), -1)
 			var n fakeNode
 			c := start(t, s.ClientURL(), "a", &n, Options{})
 			ready(t, c)
@@ -127,14 +126,14 @@ func TestWhatCannotBeTrustedIsForgotten(t *testing.T) {
 func TestCutOff(t *testing.T) {
 	for _, available := range []bool{false, true} {
 		t.Run(fmt.Sprint("available ", available), func(t *testing.T) {
-			s := startServer(t, t.TempDir(), -1)
-			link := newLink(t, s)
+			s := faulty.StartServer(t, t.TempDir(), -1)
+			link := faulty.NewLink(t, s.Addr().String())
 			var a, b fakeNode
 			o := Options{Available: available}
 			ca := start(t, s.ClientURL(), "a", &a, o)
-			cb := start(t, link.url(), "b", &b, o)
+			cb := start(t, link.URL(), "b", &b, o)
 			ready(t, ca, cb)
-			link.cut()
+			link.Cut()
 			var got []purge.NodeResult
 			if err := ca.Accept(t.Context(), paths("/p/1")); err != nil {
 				t.Fatal(err)
@@ -163,7 +162,7 @@ func TestCutOff(t *testing.T) {
 			if cb.Ready() == nil {
 				t.Error("a node that is cut off is ready")
 			}
-			link.mend()
+			link.Mend()
 			eventually(t, "b is current", func() bool { return cb.Currency() == cache.Current })
 			if !b.has("original /p/1") {
 				t.Error("b was current before it had carried out what it missed")
@@ -179,7 +178,7 @@ func TestCutOff(t *testing.T) {
 // The server goes away and comes back, with what it had.
 func TestServerRestarts(t *testing.T) {
 	dir := t.TempDir()
-	s := startServer(t, dir, -1)
+	s := faulty.StartServer(t, dir, -1)
 	port := s.Addr().(*net.TCPAddr).Port
 	var a, b fakeNode
 	ca := start(t, s.ClientURL(), "a", &a, Options{})
@@ -191,7 +190,7 @@ func TestServerRestarts(t *testing.T) {
 	s.Shutdown()
 	s.WaitForShutdown()
 	eventually(t, "both are cut off", func() bool { return ca.Ready() != nil && cb.Ready() != nil })
-	startServer(t, dir, port)
+	faulty.StartServer(t, dir, port)
 	ready(t, ca, cb)
 	if err := cb.Accept(t.Context(), paths("/p/2")); err != nil {
 		t.Fatal(err)
@@ -204,20 +203,20 @@ func TestServerRestarts(t *testing.T) {
 
 // The server comes back with nothing: nobody knows what was purged.
 func TestServerForgets(t *testing.T) {
-	s := startServer(t, t.TempDir(), -1)
+	s := faulty.StartServer(t, t.TempDir(), -1)
 	port := s.Addr().(*net.TCPAddr).Port
 	var a fakeNode
 	ca := start(t, s.ClientURL(), "a", &a, Options{})
 	ready(t, ca)
 	s.Shutdown()
 	s.WaitForShutdown()
-	startServer(t, t.TempDir(), port)
+	faulty.StartServer(t, t.TempDir(), port)
 	eventually(t, "everything was purged again", func() bool { return a.count() == 2 })
 	eventually(t, "it is ready", func() bool { return ca.Ready() == nil })
 }
 
 func TestTwoProcessesOfOneName(t *testing.T) {
-	s := startServer(t, t.TempDir(), -1)
+	s := faulty.StartServer(t, t.TempDir(), -1)
 	var old, young fakeNode
 	co := start(t, s.ClientURL(), "a", &old, Options{})
 	ready(t, co)
@@ -241,7 +240,7 @@ func TestTwoProcessesOfOneName(t *testing.T) {
 
 // What a disk cannot keep is carried out in memory, tried again, and the position stays behind it.
 func TestADiskThatFails(t *testing.T) {
-	s := startServer(t, t.TempDir(), -1)
+	s := faulty.StartServer(t, t.TempDir(), -1)
 	var a fakeNode
 	var failing sync.Map
 	a.fail = func(r purge.Request) error {
@@ -272,7 +271,7 @@ func TestADiskThatFails(t *testing.T) {
 }
 
 func TestFlushOfANodeThatFails(t *testing.T) {
-	s := startServer(t, t.TempDir(), -1)
+	s := faulty.StartServer(t, t.TempDir(), -1)
 	var a, b fakeNode
 	left := 2
 	b.stuck = func(f purge.NodeFlush) bool { return f.ID == "cancelled" }
@@ -307,7 +306,7 @@ func TestFlushOfANodeThatFails(t *testing.T) {
 }
 
 func TestManyPurgesAtOnce(t *testing.T) {
-	s := startServer(t, t.TempDir(), -1)
+	s := faulty.StartServer(t, t.TempDir(), -1)
 	var nodes [3]fakeNode
 	var cs []*Cluster
 	for i := range nodes {
@@ -387,90 +386,9 @@ func TestRequestsInTheStream(t *testing.T) {
 	}
 }
 
-// A link is a way to a server that can be cut.
-type link struct {
-	t    *testing.T
-	to   string
-	l    net.Listener
-	mu   sync.Mutex
-	off  bool
-	open []net.Conn
-}
-
-func newLink(t *testing.T, s *server.Server) *link {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	k := &link{t: t, to: s.Addr().String(), l: l}
-	t.Cleanup(func() {
-		l.Close()
-		k.cut()
-	})
-	go func() {
-		for {
-			in, err := l.Accept()
-			if err != nil {
-				return
-			}
-			k.serve(in)
-		}
-	}()
-	return k
-}
-
-func (k *link) url() string { return "nats://" + k.l.Addr().String() }
-
-func (k *link) serve(in net.Conn) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.off {
-		in.Close()
-		return
-	}
-	out, err := net.Dial("tcp", k.to)
-	if err != nil {
-		in.Close()
-		return
-	}
-	k.open = append(k.open, in, out)
-	for _, c := range [][2]net.Conn{{in, out}, {out, in}} {
-		go func() {
-			buf := make([]byte, 32<<10)
-			for {
-				n, err := c[0].Read(buf)
-				if err != nil {
-					c[1].Close()
-					return
-				}
-				if _, err := c[1].Write(buf[:n]); err != nil {
-					c[0].Close()
-					return
-				}
-			}
-		}()
-	}
-}
-
-func (k *link) cut() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.off = true
-	for _, c := range k.open {
-		c.Close()
-	}
-	k.open = nil
-}
-
-func (k *link) mend() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.off = false
-}
-
 // A job of before a restart is flushed when this node knows again who else may serve, and not before.
 func TestFlushOfAJobOfBeforeARestart(t *testing.T) {
-	s := startServer(t, t.TempDir(), -1)
+	s := faulty.StartServer(t, t.TempDir(), -1)
 	var a, b fakeNode
 	ca := start(t, s.ClientURL(), "a", &a, Options{})
 	cb := start(t, s.ClientURL(), "b", &b, Options{})

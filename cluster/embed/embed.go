@@ -137,6 +137,7 @@ func Start(ctx context.Context, o *Options) (*Server, error) {
 		<-begun
 		if len(o.Peers) > 0 {
 			log.settle()
+			s.LameDuckShutdown() // the others have a leader at once, and need not miss this one first
 		}
 		s.Shutdown()
 		s.WaitForShutdown()
@@ -178,7 +179,8 @@ func (o *Options) server() (*server.Options, error) {
 		JetStream:  true, StoreDir: o.Dir,
 		JetStreamMaxMemory: cmp.Or(o.MaxMemory, 64<<20), JetStreamMaxStore: cmp.Or(o.MaxStore, 4<<30),
 		SyncAlways: o.SyncInterval == 0, SyncInterval: o.SyncInterval,
-		Authorization: o.Secret,
+		Authorization:    o.Secret,
+		LameDuckDuration: time.Second, LameDuckGracePeriod: time.Millisecond, // of clients, which have the other servers
 		// Without a rest for those that stay away, as this is how a node that comes back is found.
 		ReconnectErrorReports: 60, ConnectErrorReports: 60,
 	}

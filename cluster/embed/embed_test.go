@@ -1,7 +1,6 @@
 package embed
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -11,7 +10,6 @@ import (
 	"crypto/x509/pkix"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/big"
 	"net"
@@ -25,6 +23,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/imagecdn/imagecdn/cluster/internal/faulty"
 )
 
 const aSecret = "a secret of 24 bytes or so"
@@ -323,7 +323,7 @@ func TestThreeServers(t *testing.T) {
 // Who does not know the secret is let in neither as a client nor as a server.
 func TestSecret(t *testing.T) {
 	t.Parallel()
-	var log lines
+	var log faulty.Buffer
 	s := start(t, Options{Name: "a", Dir: t.TempDir(), Listen: "127.0.0.1:0", Secret: aSecret, Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	for _, test := range []struct {
 		options []nats.Option
@@ -418,24 +418,4 @@ func certificates(t *testing.T) *tls.Config {
 		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
 		RootCAs:      pool, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS12,
 	}
-}
-
-// lines is a buffer that many write to.
-type lines struct {
-	mu  sync.Mutex // guards buf
-	buf bytes.Buffer
-}
-
-var _ io.Writer = (*lines)(nil)
-
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(b)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
 }
