@@ -53,6 +53,7 @@ type turn struct {
 	slot  bool          // whether it needs one
 	lends bool          // whether a request that needs the slot takes it away
 	path  []string      // source and client, in the queues where these take turns
+	ours  bool          // no request is behind it
 	place *list.Element // in its queue
 	ready chan struct{} // closed when it has leave, or is refused
 	err   error         // why it is refused; set before ready is closed
@@ -130,9 +131,19 @@ func (g *gate) drain() {
 	for t := g.idle.front(); t != nil; t = g.idle.front() {
 		g.oust(t, errClosing)
 	}
-	for t := g.beginning.front(); t != nil; t = g.beginning.front() {
+	for t := g.asked(); t != nil; t = g.asked() {
 		g.refuse(&g.beginning, t, errClosing)
 	}
+}
+
+// asked is an original that a request waits for, which is not begun; nil where there is none. The caller holds g.mu.
+func (g *gate) asked() *turn {
+	for t := range g.beginning.all() {
+		if !t.ours {
+			return t
+		}
+	}
+	return nil
 }
 
 // refuse ends a turn's wait. The caller holds g.mu.

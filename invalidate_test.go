@@ -156,6 +156,24 @@ func TestStaleServesWhileItRefreshes(t *testing.T) {
 	})
 }
 
+// What a purge has to ask the origin is asked also by a server that drains: a purge goes on until Close ends it, and after a restart.
+func TestPurgeOfAServerThatDrains(t *testing.T) {
+	for _, mode := range []purge.Mode{purge.Revalidate, purge.Stale} {
+		t.Run(string(mode), func(t *testing.T) {
+			lifetimes(t, func(t *testing.T, o *fakeOrigin, h *imagecdn.Handler) {
+				const url = "/photos/cat.png?w=20"
+				o.set("/cat.png", answer{header: cachedAnHour, body: paint(t, red, 40, 40)})
+				mustGet(t, h, url)
+				o.set("/cat.png", answer{header: version2, body: paint(t, green, 40, 40)})
+				h.Drain()
+				if rec, _ := purged(t, h, purge.Options{Mode: mode}, "/photos/cat.png"); rec.State != purge.Done || rec.Paths[0].Outcome != purge.Changed {
+					t.Errorf("%+v", rec)
+				}
+			})
+		})
+	}
+}
+
 // An origin that fails says nothing of whether an image has changed.
 func TestStaleFailsWhereTheOriginDoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -79,10 +79,10 @@ func (r *room) Resize(ctx context.Context, bytes, expect int64) error {
 		g.mu.Unlock()
 		return g.wait(ctx, &g.growing, t)
 	}
-	t.path = pathOf(ctx)
+	t.path, t.ours = pathOf(ctx), askerOf(ctx) == nil
 	var err error
 	switch {
-	case g.drained:
+	case g.drained && !t.ours:
 		err = errClosing
 	case g.beginning.waiting >= g.slots+g.most:
 		if spare := g.beginning.spare(t.path); spare != nil {
@@ -103,7 +103,8 @@ var errOverloaded = &httpError{
 	status: http.StatusTooManyRequests, text: "too many pictures are being made; try again soon", retryAfter: time.Second, cause: cache.ErrNoRoom,
 }
 
-var errClosing = &httpError{status: http.StatusServiceUnavailable, text: "the server is closing"}
+// errClosing is for requests alone: what a purge asks, which may have joined one, is asked all the same, until the purges are closed.
+var errClosing = &httpError{status: http.StatusServiceUnavailable, text: "the server is closing", cause: cache.ErrNoRoom}
 
 // Close implements [cache.Room].
 func (r *room) Close() {

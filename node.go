@@ -2,6 +2,7 @@ package imagecdn
 
 import (
 	"context"
+	"slices"
 
 	"github.com/imagecdn/imagecdn/cache"
 	"github.com/imagecdn/imagecdn/purge"
@@ -62,6 +63,19 @@ func (n *Node) Flush(ctx context.Context, f purge.NodeFlush) (all purge.PathResu
 		}
 	}
 	return all, err
+}
+
+// Marked reports whether a purge has marked what this node knows of an image, or of a version of it, and the origin was not asked since.
+func (n *Node) Marked(path string) bool {
+	source, image := cutPath(path)
+	s := n.h.sources[source]
+	if s == nil {
+		return false
+	}
+	return slices.ContainsFunc(append(s.cache.Versions(image), ""), func(v string) bool {
+		e := s.cache.Known(image, v)
+		return e != nil && e.Marked()
+	})
 }
 
 func (n *Node) sweep(ctx context.Context, s cache.Selection) (purge.PathResult, error) {

@@ -176,6 +176,7 @@ type Cluster struct {
 	node atomic.Pointer[joinedNode] // since Join
 
 	marks   *marks
+	stales  stales
 	members *members
 	waiting waiting // for applied
 	flushes *flushes

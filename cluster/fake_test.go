@@ -36,9 +36,15 @@ func (n *fakeNode) Accept(ctx context.Context, r purge.Request) error {
 			return err
 		}
 	}
-	n.accepted = append(n.accepted, string(r.Scope)+" "+strings.Join(r.Paths, " "))
+	what := string(r.Scope) + " " + strings.Join(r.Paths, " ")
+	if r.Mode == purge.Stale || r.Mode == purge.Revalidate {
+		what = string(r.Mode) + " " + what
+	}
+	n.accepted = append(n.accepted, what)
 	return nil
 }
+
+func (n *fakeNode) Marked(string) bool { return false }
 
 func (n *fakeNode) Flush(ctx context.Context, f purge.NodeFlush) (purge.PathResult, error) {
 	if n.stuck != nil && n.stuck(f) {

@@ -144,7 +144,9 @@ func (f *flushes) carryOut(reply string, q flushRequest, d *flushed, key string)
 	a := flushReply{Instance: f.c.instance, Number: q.Number}
 	err := f.c.waitAwhile(ctx, q.Position, maxSilence)
 	if err == nil {
-		a.Result, err = f.free(ctx, q.Flush)
+		if a.Result, err = f.free(ctx, q.Flush); err == nil {
+			f.c.stales.compared(q.Flush, q.Position, func(string) bool { return false })
+		}
 	}
 	if f.c.ctx.Err() != nil {
 		return
@@ -235,6 +237,7 @@ func (c *Cluster) Flush(ctx context.Context, flush purge.NodeFlush, report func(
 		report(purge.NodeResult{Name: c.o.Name, State: purge.Error, Outcome: purge.Failing, Reason: err.Error()})
 		return
 	}
+	c.stales.compared(flush, q.Position, c.node.Load().Marked) // by a purge that has come since the origin was asked here
 	if flush.Mode == purge.Delete && flush.Scope == purge.Original {
 		c.forgetNames(flush.Paths, q.Position)
 	}

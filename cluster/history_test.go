@@ -210,6 +210,42 @@ func (h *history) purged(images []string, upTo int) {
 	}
 }
 
+// A node that was away while a job in mode stale was done serves nothing of before, not even once.
+func TestStalePurgeWhileANodeIsAway(t *testing.T) {
+	for name, disk := range map[string]bool{"ended": true, "cut off": false} {
+		t.Run(name, func(t *testing.T) {
+			const url = "/s/a.png?w=4&fm=png"
+			s := startSite(t, 2, cluster.Options{}, disk)
+			a, b := s.nodes[0], s.nodes[1]
+			for _, n := range s.nodes {
+				exchange(t, s.get(n, url))
+			}
+			if disk {
+				s.stop(b)
+			} else {
+				b.link.Cut()
+			}
+			before := s.origin.last()
+			job, err := a.h.Purge(t.Context(), []string{"/s/a.png"}, &purge.Options{Mode: purge.Stale})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if rec, err := job.Wait(t.Context()); err != nil || rec.State != purge.Done {
+				t.Fatalf("%+v, %v", rec, err)
+			}
+			if disk {
+				s.start(b)
+			} else {
+				b.link.Mend()
+			}
+			s.ready(b)
+			if n := exchange(t, s.get(b, url)); n <= before {
+				t.Errorf("it serves what was heard in exchange %d, and the purge came after %d", n, before)
+			}
+		})
+	}
+}
+
 // After a purge by any node is done, no node serves what was fetched before it was asked for: beside fetches that are under way, links that
 // break, nodes that end and come back with their disk, and a server that restarts.
 func TestHistories(t *testing.T) {

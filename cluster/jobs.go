@@ -29,7 +29,7 @@ import (
 // too large for a message is in parts, under "p.ID.WORD.NUMBER", which are written before what names them. Every write names the revision
 // that it replaces, so that of a node and one that takes its job from it one succeeds.
 //
-// A node has in memory an index of all jobs, which a watch keeps current, and the data of those that are not at their end. The rest is read when it is asked for.
+// A node has in memory an index of all jobs, which a watch keeps current. What they say is read when it is asked for.
 //
 // # What is written when
 //
@@ -95,6 +95,7 @@ const (
 	watchDelay     = 200 * time.Millisecond // for which a watch waits, as most jobs are at their end by then, and are told of once
 	maxJobData     = 32 << 20               // bytes of one entry
 	maxJobPart     = 512 << 10              // bytes of one message
+	minPacked      = 1 << 10                // bytes that are worth compressing: each node reads each job
 	markersLast    = time.Hour              // that a deletion can be heard of
 	partsOrphaned  = 10 * time.Minute       // parts that are older and that nothing names are left from a write that was interrupted
 	maxLost        = 20_000                 // jobs that were removed by others and are known as such
@@ -107,19 +108,17 @@ type jobItem struct {
 	turn sync.Mutex // held while this node writes the job, over I/O; taken before jobs.mu
 
 	// jobs.mu guards the rest.
-	rev   uint64 // of what is known; zero while it was never written
-	head  jobHead
-	size  int64
-	known bool   // data is what the bucket has; for jobs that are not at their end
-	data  []byte // never written to
-	bad   error  // why it cannot be read
-	gone  bool   // from the index
-	mine  bool   // this node has written it
-	told  uint64 // the revision that the watch has brought
+	rev  uint64 // of what is known; zero while it was never written
+	head jobHead
+	size int64
+	bad  error  // why it cannot be read
+	gone bool   // from the index
+	mine bool   // this node has written it
+	told uint64 // the revision that the watch has brought
 
 	urgent  int    // entries written at once since the last that was final
 	waits   bool   // late is to be written
-	late    []byte // progress, newer than data
+	late    []byte // progress, newer than what the bucket has, for who reads it; never written to
 	doubted bool   // a take may have been carried out although it has failed
 }
 
@@ -213,7 +212,7 @@ func (l *jobs) renew(ctx context.Context) error {
 	l.o.Logger.Error("cluster: the bucket of jobs is another; those that were at their end are no longer known there", "bucket", l.bucket)
 	for _, it := range l.items {
 		it.gone, it.mine, it.rev = true, false, 0 // no revision of before means anything
-		it.late, it.waits, it.data, it.known = nil, false, nil, false
+		it.late, it.waits = nil, false
 	}
 	l.items, l.bytes, l.newest, l.made = nil, 0, 0, made
 	clear(l.behind)
@@ -308,8 +307,9 @@ func (l *jobs) Write(put []purge.LogEntry, drop []string) error {
 
 // settled has nothing of it wait to be written. l.mu is held.
 func (l *jobs) settled(it *jobItem) {
+	it.late = nil
 	if it.waits {
-		it.late, it.waits = nil, false
+		it.waits = false
 		delete(l.behind, it)
 		l.coalesced.Add(1)
 	}
@@ -427,7 +427,7 @@ func (l *jobs) put(ctx context.Context, it *jobItem, data []byte, final bool) (e
 		}
 		now, err := l.kv.Update(ctx, jobKey(it.id), value, rev)
 		if err == nil {
-			l.wrote(it, now, head, value, data)
+			l.wrote(it, now, head, value)
 			l.removeParts(it.id, was)
 			if rev == 0 {
 				l.wantRoom()
@@ -441,7 +441,7 @@ func (l *jobs) put(ctx context.Context, it *jobItem, data []byte, final bool) (e
 		there, err := l.kv.Get(ctx, jobKey(it.id))
 		switch {
 		case err == nil:
-			l.observe(ctx, it.id, there, false)
+			l.observe(it.id, there, false)
 		case errors.Is(err, jetstream.ErrKeyNotFound) && rev != 0: // another has taken it, and removed it
 			l.mu.Lock()
 			renewed := it.rev == 0
@@ -455,7 +455,7 @@ func (l *jobs) put(ctx context.Context, it *jobItem, data []byte, final bool) (e
 		case errors.Is(err, jetstream.ErrKeyNotFound): // it was dropped once: Create knows the revision of that
 			now, err := l.kv.Create(ctx, jobKey(it.id), value)
 			if err == nil {
-				l.wrote(it, now, head, value, data)
+				l.wrote(it, now, head, value)
 				return nil
 			}
 			if !isConflict(err) {
@@ -471,7 +471,7 @@ func (l *jobs) put(ctx context.Context, it *jobItem, data []byte, final bool) (e
 func (l *jobs) fenced() bool { return l.o.Fenced != nil && l.o.Fenced() }
 
 // wrote notes what this node has written.
-func (l *jobs) wrote(it *jobItem, rev uint64, head jobHead, value, data []byte) {
+func (l *jobs) wrote(it *jobItem, rev uint64, head jobHead, value []byte) {
 	l.writes.Add(1)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -482,29 +482,25 @@ func (l *jobs) wrote(it *jobItem, rev uint64, head jobHead, value, data []byte) 
 			it.gone, it.size = false, 0
 		}
 	}
-	l.set(it, rev, head, int64(len(value))+head.Size, data, true, nil)
+	l.set(it, rev, head, int64(len(value))+head.Size, nil)
 }
 
 // set notes what the bucket has of a job, unless something later is known. l.mu is held.
-func (l *jobs) set(it *jobItem, rev uint64, head jobHead, size int64, data []byte, known bool, bad error) {
-	if rev < it.rev || rev == it.rev && it.known {
+func (l *jobs) set(it *jobItem, rev uint64, head jobHead, size int64, bad error) {
+	if rev <= it.rev {
 		return
 	}
 	if !it.gone {
 		l.bytes += size - it.size
 	}
 	it.rev, it.head, it.size, it.bad = rev, head, size, bad
-	it.data, it.known = nil, false
-	if known && !head.Final {
-		it.data, it.known = bytes.Clone(data), true
-	}
 	l.newest = max(l.newest, rev)
 }
 
 // encode returns a job as the bucket has it. Parts are in the bucket when it returns.
 func (l *jobs) encode(ctx context.Context, id string, data []byte, final bool) (head jobHead, value []byte, err error) {
 	head = jobHead{Format: jobFormat, Owner: l.o.Self, Final: final}
-	if len(data) > 256 {
+	if len(data) > minPacked {
 		if packed := l.enc.EncodeAll(data, nil); len(packed) < len(data) {
 			data, head.Packed = packed, true
 		}
@@ -677,7 +673,7 @@ func (l *jobs) drop(ctx context.Context, id string) error {
 		if err != nil {
 			return err
 		}
-		l.observe(ctx, id, there, false)
+		l.observe(id, there, false)
 	}
 	return errContended
 }
@@ -742,7 +738,7 @@ func (l *jobs) take(ctx context.Context, it *jobItem, e purge.LogEntry) error {
 	case err != nil:
 		return err
 	case head.Owner != e.Owner || !bytes.Equal(data, e.Data):
-		l.observe(ctx, it.id, there, false)
+		l.observe(it.id, there, false)
 		return purge.ErrNotOwner
 	}
 	head.Owner = l.o.Self
@@ -763,7 +759,7 @@ func (l *jobs) take(ctx context.Context, it *jobItem, e purge.LogEntry) error {
 	if err != nil {
 		return err
 	}
-	l.wrote(it, now, head, value, data)
+	l.wrote(it, now, head, value)
 	return nil
 }
 
@@ -773,29 +769,13 @@ func (l *jobs) Unfinished() iter.Seq[purge.LogEntry] {
 		var entries []purge.LogEntry
 		l.mu.Lock()
 		for _, it := range slices.Backward(l.items) {
-			if e, ok := it.inMemory(); ok && !e.Final {
-				entries = append(entries, e)
+			if it.rev != 0 && it.bad == nil && !it.head.Final {
+				entries = append(entries, purge.LogEntry{ID: it.id, Owner: it.head.Owner})
 			}
 		}
 		l.mu.Unlock()
-		for _, e := range entries {
-			if e.Data = bytes.Clone(e.Data); !yield(e) {
-				return
-			}
-		}
+		slices.Values(entries)(yield)
 	}
-}
-
-// inMemory returns it with its data, which is not to be written to, if that is here. jobs.mu is held.
-func (it *jobItem) inMemory() (purge.LogEntry, bool) {
-	if it.rev == 0 || it.bad != nil || !it.waits && !it.known {
-		return purge.LogEntry{}, false
-	}
-	e := purge.LogEntry{ID: it.id, Data: it.data, Final: it.head.Final, Owner: it.head.Owner}
-	if it.waits {
-		e.Data = it.late
-	}
-	return e, true
 }
 
 // Entries implements purge.Log.
@@ -855,21 +835,22 @@ func (l *jobs) read(id string) (purge.LogEntry, error) {
 			l.mu.Unlock()
 			return purge.LogEntry{}, errGone
 		}
-		e, ok := it.inMemory()
-		rev, bad := it.rev, it.bad
+		e := purge.LogEntry{ID: id, Data: bytes.Clone(it.late), Final: it.head.Final, Owner: it.head.Owner}
+		rev, bad, late := it.rev, it.bad, it.late != nil
 		l.mu.Unlock()
-		if bad != nil {
+		if bad != nil || late {
 			return e, bad
-		}
-		if ok {
-			e.Data = bytes.Clone(e.Data)
-			return e, nil
 		}
 		there, err := l.kv.Get(ctx, jobKey(id))
 		if err == nil && there.Revision() >= rev {
 			if e, err = l.entry(ctx, id, there); err == nil {
 				return e, nil
 			}
+			l.mu.Lock()
+			if errors.Is(err, errBadJob) && it.rev == there.Revision() {
+				it.bad = err
+			}
+			l.mu.Unlock()
 		}
 		passing := err == nil || errors.Is(err, jetstream.ErrKeyNotFound) || errors.Is(err, errNoParts)
 		if !passing || !pause(ctx, 20*time.Millisecond) {
@@ -893,16 +874,8 @@ func (l *jobs) entry(ctx context.Context, id string, there jetstream.KeyValueEnt
 
 // observe notes what was read of a job, or heard by the watch, which alone may say that there is one: what was read may be what is no more, where a copy of the bucket
 // is late.
-func (l *jobs) observe(ctx context.Context, id string, there jetstream.KeyValueEntry, heard bool) {
-	head, body, err := parseJob(there.Value())
-	var data []byte
-	var unread error
-	if err == nil && !head.Final {
-		data, unread = l.data(ctx, id, head, body)
-		if errors.Is(unread, errBadJob) {
-			err = unread
-		}
-	}
+func (l *jobs) observe(id string, there jetstream.KeyValueEntry, heard bool) {
+	head, _, err := parseJob(there.Value())
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	it := l.find(id)
@@ -917,11 +890,11 @@ func (l *jobs) observe(ctx context.Context, id string, there jetstream.KeyValueE
 	if there.Revision() <= it.rev {
 		return
 	}
-	l.set(it, there.Revision(), head, int64(len(there.Value()))+head.Size, data, err == nil && unread == nil, err)
+	l.set(it, there.Revision(), head, int64(len(there.Value()))+head.Size, err)
 	if head.Owner != l.o.Self {
-		it.urgent = 0
+		it.urgent, it.late = 0, nil
 		if it.waits {
-			it.late, it.waits = nil, false
+			it.waits = false
 			delete(l.behind, it)
 			l.o.Logger.Warn("cluster: a job is another node's now, and what this one knew of its progress is dropped", "job", id, "node", head.Owner)
 		}
@@ -1002,9 +975,7 @@ func (l *jobs) hear(there jetstream.KeyValueEntry) {
 		}
 		return
 	}
-	ctx, cancel := context.WithTimeout(l.ctx, l.o.Timeout)
-	defer cancel()
-	l.observe(ctx, id, there, true)
+	l.observe(id, there, true)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	it := l.find(id)
@@ -1166,7 +1137,6 @@ func (l *jobs) writeBehind() {
 		case <-every.C:
 			ctx, cancel := context.WithTimeout(l.ctx, l.o.Timeout)
 			l.flush(ctx)
-			l.readMissing(ctx)
 			cancel()
 			l.wantRoom() // two nodes may each have thought that theirs was the last there is room for
 		case <-l.trim:
@@ -1191,56 +1161,27 @@ func (l *jobs) flush(ctx context.Context) {
 		defer it.turn.Unlock()
 		l.mu.Lock()
 		data, waits := it.late, it.waits && !it.gone
-		it.late, it.waits = nil, false
+		it.waits = false
 		delete(l.behind, it)
-		if waits {
-			it.data, it.known = data, true // for who reads it until it is written
-		}
 		l.mu.Unlock()
 		if !waits {
 			return nil
 		}
 		err := l.put(ctx, it, data, false)
-		if err == nil || errors.Is(err, purge.ErrNotOwner) || errors.Is(err, errUsurped) {
-			return err
-		}
 		l.mu.Lock()
-		if !it.waits && !it.gone {
-			it.late, it.waits = data, true
+		defer l.mu.Unlock()
+		switch {
+		case it.waits || it.gone: // with newer
+		case err == nil || errors.Is(err, purge.ErrNotOwner) || errors.Is(err, errUsurped):
+			it.late = nil
+		default:
+			it.waits = true
 			l.behind[it] = struct{}{}
 		}
-		l.mu.Unlock()
 		return err
 	})
 	if err != nil && l.ctx.Err() == nil {
 		l.o.Logger.Warn("cluster: the progress of jobs could not be written", "bucket", l.bucket, "error", err)
-	}
-}
-
-// readMissing reads the data of jobs that are not at their end and whose parts could not be read when they were heard of.
-func (l *jobs) readMissing(ctx context.Context) {
-	var missing []string
-	l.mu.Lock()
-	for _, it := range l.items {
-		if it.rev != 0 && it.bad == nil && !it.head.Final && !it.known {
-			missing = append(missing, it.id)
-		}
-	}
-	l.mu.Unlock()
-	for _, id := range missing {
-		there, err := l.kv.Get(ctx, jobKey(id))
-		if err != nil {
-			return
-		}
-		e, err := l.entry(ctx, id, there)
-		if err != nil {
-			continue
-		}
-		l.mu.Lock()
-		if it := l.find(id); it != nil && it.rev == there.Revision() && !it.known {
-			it.data, it.known = e.Data, true
-		}
-		l.mu.Unlock()
 	}
 }
 

@@ -194,9 +194,7 @@ func TestOnBucketsWithReplicas(t *testing.T) {
 		known := make([]purge.LogEntry, len(nodes))
 		for i, l := range nodes {
 			eventually(t, "it is known", func() bool {
-				for e := range l.Unfinished() {
-					known[i] = e
-				}
+				known[i] = inLog(t, l, 1)
 				return known[i].ID != ""
 			})
 		}

@@ -79,6 +79,7 @@ func (c *Cluster) openStream(ctx context.Context) error {
 type node interface {
 	Accept(ctx context.Context, r purge.Request) error
 	Flush(ctx context.Context, f purge.NodeFlush) (purge.PathResult, error)
+	Marked(path string) bool
 	Position() cache.Position
 	SavePosition(p cache.Position) error
 }
@@ -296,6 +297,7 @@ func (r *reader) forget(log string, seq uint64) error {
 	}
 	*r = reader{c: r.c, log: log, most: r.most, skip: seq, saved: r.saved}
 	r.c.marks.reset()
+	r.c.stales.take()
 	r.c.log.Store(log)
 	if n := r.c.names; n != nil {
 		n.Reset()
@@ -516,6 +518,7 @@ func (r *reader) carryOut(ctx context.Context, batch []jetstream.Msg, next *uint
 				return errMissed
 			}
 			r.c.marks.note(seq, req)
+			req = r.c.stales.note(seq, req, r.c.Currency() == cache.Current)
 			lastPurge, purgeAt = seq, at
 			if seq > r.skip {
 				requests = append(requests, req)
@@ -554,6 +557,14 @@ func (r *reader) carryOut(ctx context.Context, batch []jetstream.Msg, next *uint
 	r.last, r.lastAt, r.purge, r.purgeAt = last, at, lastPurge, purgeAt
 	r.c.applied.Store(last)
 	r.c.tell(last)
+	if len(beats) > 0 && r.c.Currency() != cache.Current || r.c.stales.areMany() {
+		again := r.c.stales.take()
+		tried += len(again)
+		r.accept(ctx, again)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
 	for _, n := range beats {
 		if t, ok := r.c.readBack(n); ok {
 			r.c.isCurrentFrom(t)

@@ -117,6 +117,57 @@ type kept struct {
 	Accepted bool   `json:"accepted"` // else it is an intent
 	Seq      int    `json:"seq"`      // of the latest event
 	Record   Record `json:"record"`
+
+	// Nodes has in an entry what Record.Nodes has. Each node of a cluster reads the entries of all jobs, so what they say of nodes grows with the square of
+	// their number: most have the same result, which is said once.
+	Nodes []keptNodes `json:"nodes,omitempty"`
+}
+
+// keptNodes are the nodes that have a result.
+type keptNodes struct {
+	Names []string `json:"names"`
+	keptResult
+}
+
+// A keptResult is a [NodeResult], of which an entry has what is not zero.
+type keptResult struct {
+	Name    string      `json:"-"`
+	State   State       `json:"state"`
+	Outcome NodeOutcome `json:"outcome,omitempty"`
+	Reason  string      `json:"reason,omitempty"`
+	Changed bool        `json:"changed,omitempty"`
+
+	Originals   int   `json:"originals,omitempty"`
+	Derivatives int   `json:"derivatives,omitempty"`
+	Composites  int   `json:"composites,omitempty"`
+	Bytes       int64 `json:"bytes,omitempty"`
+}
+
+func packNodes(nodes []NodeResult) (packed []keptNodes) {
+	places := make(map[keptResult]int)
+	for _, n := range nodes {
+		r := keptResult(n)
+		r.Name = ""
+		i, ok := places[r]
+		if !ok {
+			i = len(packed)
+			places[r] = i
+			packed = append(packed, keptNodes{keptResult: r})
+		}
+		packed[i].Names = append(packed[i].Names, n.Name)
+	}
+	return packed
+}
+
+func unpackNodes(packed []keptNodes) (nodes []NodeResult) {
+	for _, p := range packed {
+		for _, name := range p.Names {
+			p.Name = name
+			nodes = append(nodes, NodeResult(p.keptResult))
+		}
+	}
+	slices.SortFunc(nodes, func(a, b NodeResult) int { return strings.Compare(a.Name, b.Name) })
+	return nodes
 }
 
 // The form of an entry's data: this word, the version, the checksum of the rest, a line feed, JSON.
@@ -129,6 +180,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func (k kept) entry() (LogEntry, error) {
 	k.Record = k.Record.clone()
+	k.Nodes, k.Record.Nodes = packNodes(k.Record.Nodes), nil
 	body, err := json.Marshal(k)
 	if err != nil {
 		return LogEntry{}, err
@@ -157,6 +209,9 @@ func parseEntry(e LogEntry) (k kept, err error) {
 	d.DisallowUnknownFields() // a field that is not known is a loss
 	if err := d.Decode(&k); err != nil {
 		return k, fmt.Errorf("cannot be read: %w", err)
+	}
+	if len(k.Record.Nodes) == 0 {
+		k.Record.Nodes, k.Nodes = unpackNodes(k.Nodes), nil
 	}
 	if r := k.Record; r.ID != e.ID || !isID(r.ID) || r.Attempt < 1 || len(r.Paths) == 0 || len(r.History) > k.Seq {
 		return k, errDamaged

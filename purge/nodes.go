@@ -77,8 +77,8 @@ type SharedLog interface {
 	// enough. Where it has to begin anew, entries may come again.
 	Watch(ctx context.Context, changed func(LogEntry))
 
-	// Unfinished yields the entries that are not Final, as they are known here, without I/O. What this node has written or taken is
-	// known at once.
+	// Unfinished yields the entries that are not Final, as they are known here, without I/O and without their Data. What this node has written or
+	// taken is known at once.
 	Unfinished() iter.Seq[LogEntry]
 
 	// Take makes an entry this node's, if it is the owner's still and as it was: so that of several who take it one

@@ -389,7 +389,7 @@ func (s *Service) sweep(again map[string]bool) map[string]bool {
 			waited = true
 			s.sleep(rand.N(sweepEvery / 4))
 		}
-		if !s.takeOver(e) {
+		if !s.takeOver(e.ID, e.Owner) {
 			break
 		}
 	}
@@ -431,10 +431,18 @@ func (s *Service) isStray(id string) bool {
 }
 
 // takeOver goes on with an unfinished job as a restart would, once it is this node's. It reports whether there is room for more.
-func (s *Service) takeOver(e LogEntry) bool {
-	k, err := parseEntry(e)
-	if err != nil {
+func (s *Service) takeOver(id, owner string) bool {
+	e, k, err := s.lookUp(id)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return true
+	case err != nil && e.ID != "":
 		s.cannotRead(e, err)
+		return true
+	case err != nil:
+		s.o.Logger.Warn("purge: a job of a node that is lost could not be read", "error", err)
+		return true
+	case e.Final || e.Owner != owner:
 		return true
 	}
 	size := jobBytes(Request{Paths: k.Record.paths()})
@@ -457,11 +465,11 @@ func (s *Service) takeOver(e LogEntry) bool {
 		s.unlock()
 	}()
 
-	if e.Owner == s.self {
-		if e, k, err = s.lookUp(e.ID); err != nil || e.Final || e.Owner != s.self {
+	if owner == s.self { // what had it here may have let go of it just now, with an end
+		if e, k, err = s.lookUp(id); err != nil || e.Final || e.Owner != s.self {
 			return true
 		}
-	} else if !s.o.Nodes.Lost(e.Owner) {
+	} else if !s.o.Nodes.Lost(owner) {
 		return true
 	} else if err := s.guard("SharedLog.Take", func() error { return s.shared.Take(e) }); errors.Is(err, ErrNotOwner) {
 		return true

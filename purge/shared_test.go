@@ -619,7 +619,7 @@ func TestOneOfSharedWorkIsTaken(t *testing.T) {
 		lead, twin, waits := submit(t, a, "/p/1"), submit(t, a, "/p/1"), submit(t, a, "/p/2")
 		time.Sleep(11 * time.Second) // lead and twin are at work
 		thief := c.log.Node("thief")
-		for e := range thief.Unfinished() {
+		for e := range thief.Entries("") {
 			if e.ID == lead.ID() || e.ID == waits.ID() {
 				if err := thief.Take(e); err != nil {
 					t.Fatal(err)

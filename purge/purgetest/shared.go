@@ -241,7 +241,7 @@ func unfinished(t *testing.T, open Opener) {
 	names := func(l purge.SharedLog) string {
 		var all []string
 		for e := range l.Unfinished() {
-			all = append(all, fmt.Sprintf("%s=%s of %s", strings.TrimLeft(e.ID[len(e.ID)-12:], "0"), e.Data, e.Owner))
+			all = append(all, fmt.Sprintf("%s%s of %s", strings.TrimLeft(e.ID[len(e.ID)-12:], "0"), e.Data, e.Owner))
 		}
 		slices.Sort(all)
 		return strings.Join(all, ", ")
@@ -250,27 +250,27 @@ func unfinished(t *testing.T, open Opener) {
 	final.Final = true
 	put(t, a, 1, "x")
 	write(t, a, []purge.LogEntry{final})
-	if got := names(a); got != "1=x of a" {
+	if got := names(a); got != "1 of a" {
 		t.Errorf("unfinished are %s", got)
 	}
-	eventually(t, "b sees it", func() bool { return names(b) == "1=x of a" })
+	eventually(t, "b sees it", func() bool { return names(b) == "1 of a" })
 	put(t, b, 3, "z")
-	if got := names(b); got != "1=x of a, 3=z of b" {
+	if got := names(b); got != "1 of a, 3 of b" {
 		t.Errorf("unfinished are %s", got)
 	}
 	final = entry(1, "w")
 	final.Final = true
 	write(t, a, []purge.LogEntry{final})
-	eventually(t, "a sees all", func() bool { return names(a) == "3=z of b" })
-	eventually(t, "b sees all", func() bool { return names(b) == "3=z of b" })
+	eventually(t, "a sees all", func() bool { return names(a) == "3 of b" })
+	eventually(t, "b sees all", func() bool { return names(b) == "3 of b" })
 	if err := a.Take(has(t, a, 3, "b", "z")); err != nil {
 		t.Fatal(err)
 	}
-	if got := names(a); got != "3=z of a" {
+	if got := names(a); got != "3 of a" {
 		t.Errorf("unfinished are %s", got)
 	}
 	a = open("a") // at once after the log is opened
-	if got := names(a); got != "3=z of a" {
+	if got := names(a); got != "3 of a" {
 		t.Errorf("unfinished are %s", got)
 	}
 	write(t, a, nil, id(3))

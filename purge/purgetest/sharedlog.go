@@ -105,7 +105,11 @@ func (n *sharedNode) Entries(before string) iter.Seq2[purge.LogEntry, error] {
 }
 
 func (n *sharedNode) Unfinished() iter.Seq[purge.LogEntry] {
-	return slices.Values(n.all(func(e sharedEntry) bool { return !e.Final }))
+	all := n.all(func(e sharedEntry) bool { return !e.Final })
+	for i := range all {
+		all[i].Data = nil
+	}
+	return slices.Values(all)
 }
 
 // all returns the entries for which f is true, newest first, for the caller to keep.
