@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // maxNodes is the most nodes that a record has results of.
@@ -25,6 +26,7 @@ type ring struct {
 	results map[string]NodeResult         // as the nodes reported them
 	before  map[*Job]map[string]nodeCount // what was removed in rings before, as the record of each job has it
 	over    bool                          // what is reported now comes too late
+	news    bool                          // that was not saved
 	crowded bool                          // more nodes were reported than a record has room for
 }
 
@@ -132,6 +134,7 @@ func (s *Service) tellNodes(j *Job, r *ring) {
 	for _, b := range begun { // what was asked of the origin is not asked again
 		s.saveOrWarn(b.j, b.k)
 	}
+	defer s.saveRing(j, r)()
 	err := s.guard("Nodes.Flush", func() error {
 		s.o.Nodes.Flush(ctx, r.flush, func(n NodeResult) { s.reportNode(j, r, n) })
 		return nil
@@ -161,7 +164,43 @@ func (r *ring) tellOutward(cdns []string) {
 	r.some = r.some || len(r.flush.Paths) > 0
 }
 
-// reportNode records how far a node has come, for j and those that share its work, and saves it at its end.
+// ringEvery is how often it is saved how far nodes have come, for others to see: all are asked again after a restart.
+const ringEvery = time.Second
+
+// saveRing saves how far nodes have come, again and again until the function it returns is called.
+func (s *Service) saveRing(j *Job, r *ring) (stop func()) {
+	if s.o.Log == nil {
+		return func() {}
+	}
+	ended, through := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(through)
+		every := time.NewTicker(ringEvery)
+		defer every.Stop()
+		for {
+			select {
+			case <-every.C:
+			case <-ended:
+				return
+			}
+			var news []save
+			s.mu.Lock()
+			for _, k := range j.all() {
+				if r.news && !k.over() {
+					news = append(news, save{k, k.kept(k.rec.State, timestamp())})
+				}
+			}
+			r.news = false
+			s.mu.Unlock()
+			for _, n := range news {
+				s.saveOrWarn(n.j, n.k)
+			}
+		}
+	}()
+	return func() { close(ended); <-through }
+}
+
+// reportNode records how far a node has come, for j and those that share its work.
 func (s *Service) reportNode(j *Job, r *ring, n NodeResult) {
 	switch {
 	case n.State == Done && n.Outcome != Left:
@@ -191,21 +230,14 @@ func (s *Service) reportNode(j *Job, r *ring, n NodeResult) {
 	r.results[n.Name] = n
 	if n.State.Final() {
 		s.counts.nodes[n.Outcome]++
+		r.news = true
 	}
-	var ended []save
 	for _, k := range j.all() {
-		if k.over() {
-			continue
-		}
-		s.setNode(k, r, n)
-		if n.State.Final() && s.o.Log != nil {
-			ended = append(ended, save{k, k.kept(k.rec.State, timestamp())})
+		if !k.over() {
+			s.setNode(k, r, n)
 		}
 	}
 	s.mu.Unlock()
-	for _, e := range ended {
-		s.saveOrWarn(e.j, e.k)
-	}
 }
 
 // setNode puts a node's result into the record of a job, by name. s.mu is held.

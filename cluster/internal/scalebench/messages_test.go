@@ -3,16 +3,20 @@
 package scalebench
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/imagecdn/imagecdn/cache"
 	"github.com/imagecdn/imagecdn/purge"
+	"github.com/imagecdn/imagecdn/purge/purgetest"
 )
 
 // An event is a beat, as package cluster has it.
@@ -66,23 +70,71 @@ func reply(number int) []byte {
 		Path: "/shop" + image(1), State: purge.Done, Outcome: purge.Removed, Originals: 1, Derivatives: 12, Bytes: 1_234_567}})
 }
 
-// job is a record of a purge of an image that n nodes have carried out, in the bucket of jobs.
-func job(n int) []byte {
-	r := purge.Record{ID: jobID, Scope: purge.Original, Mode: purge.Delete, Tenant: "acme", Cause: purge.ByAPI, Date: when, Attempt: 1, State: purge.Done,
-		Paths: []purge.PathResult{{Path: "/shop" + image(1), State: purge.Done, Outcome: purge.Removed, Originals: 1, Derivatives: 12, Bytes: 1_234_567}}}
-	for _, s := range []purge.State{purge.Received, purge.Preparing, purge.FlushingServers, purge.FlushingCDN, purge.Done} {
-		r.History = append(r.History, purge.StateAt{State: s, Attempt: 1, Time: when})
+// job is the record, as a log has it, of a purge of an image that n other nodes have carried out, each with results of its own or all with the same.
+func job(b *testing.B, n int, own bool) []byte {
+	log := purgetest.NewSharedLog()
+	s, err := purge.Open(b.Context(), target{}, &purge.ServiceOptions{Log: log.Node("cdn-0"), Nodes: answering{n, own}})
+	if err != nil {
+		b.Fatal(err)
 	}
-	v := struct {
-		Owner string             `json:"owner"`
-		Final bool               `json:"final"`
-		Data  purge.Record       `json:"data"`
-		Nodes []purge.NodeResult `json:"nodes"`
-	}{"cdn-1", true, r, nil}
-	for i := range n {
-		v.Nodes = append(v.Nodes, purge.NodeResult{Name: fmt.Sprintf("cdn-%d", i), State: purge.Done, Outcome: purge.Flushed, Originals: 1, Derivatives: 12, Bytes: 1_234_567})
+	defer s.Close()
+	j, err := s.Submit(b.Context(), purge.Request{Scope: purge.Original, Mode: purge.Delete, Tenant: "acme", Cause: purge.ByAPI, Paths: []string{"/shop" + image(1)}}, nil)
+	if err != nil {
+		b.Fatal(err)
 	}
-	return encoded(v)
+	if r, err := j.Wait(b.Context()); err != nil || len(r.Nodes) != n {
+		b.Fatalf("%+v, %v", r, err)
+	}
+	for e, err := range log.Node("cdn-1").Entries("") {
+		if err != nil {
+			b.Fatal(err)
+		}
+		return e.Data
+	}
+	b.Fatal("there is no job")
+	return nil
+}
+
+// packed is a record as the bucket has it.
+func packed(b *testing.B, data []byte) []byte {
+	w, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return w.EncodeAll(data, nil)
+}
+
+type target struct{}
+
+func (target) Accept(context.Context, purge.Request) error { return nil }
+
+func (target) PurgePath(context.Context, string, purge.Mode) (purge.PathResult, error) {
+	return purge.PathResult{Originals: 1, Derivatives: 12, Bytes: 1_234_567}, nil
+}
+
+func (target) PurgeAll(context.Context, string, purge.Mode) (purge.PathResult, error) {
+	return purge.PathResult{}, nil
+}
+
+// answering are n nodes that have carried out what they are asked for.
+type answering struct {
+	n   int
+	own bool
+}
+
+func (answering) Self() string { return "cdn-0" }
+
+func (answering) Lost(string) bool { return false }
+
+func (a answering) Flush(_ context.Context, _ purge.NodeFlush, report func(purge.NodeResult)) {
+	some := rand.New(rand.NewPCG(1, 1))
+	for i := range a.n {
+		r := purge.NodeResult{Name: fmt.Sprintf("cdn-%d", i+1), State: purge.Done, Outcome: purge.Flushed, Originals: 1, Derivatives: 12, Bytes: 1_234_567}
+		if a.own {
+			r.Derivatives, r.Bytes = some.IntN(20), some.Int64N(2_000_000)
+		}
+		report(r)
+	}
 }
 
 // A nameValue is an entry in the bucket of names, as package cluster has it.
@@ -131,8 +183,12 @@ func BenchmarkBytes(b *testing.B) {
 		b.ReportMetric(float64(len(request(1))), "purge")
 		b.ReportMetric(float64(len(flush(1))), "flush")
 		b.ReportMetric(float64(len(reply(1))), "reply")
-		b.ReportMetric(float64(len(job(0))), "job")
-		b.ReportMetric(float64(len(job(1000))-len(job(0)))/1000, "job/node")
+		none := len(job(b, 0, false))
+		b.ReportMetric(float64(none), "job")
+		b.ReportMetric(float64(len(job(b, 1000, false))-none)/1000, "job/node")
+		own := job(b, 1000, true)
+		b.ReportMetric(float64(len(own)-none)/1000, "job/node-own")
+		b.ReportMetric(float64(len(packed(b, own)))/1000, "job/node-own-packed")
 		b.ReportMetric(float64(len(n)), "name")
 	}
 }
