@@ -67,6 +67,9 @@ func TestCount(t *testing.T) {
 						t.Fatalf("seed %d, step %d: %s: counted %d (%v), want %d", seed, step, path, n, err, len(there[path]))
 					}
 				}
+				if n := disk.hiding.Load(); n != 0 {
+					t.Fatalf("seed %d, step %d: all was removed, and %d count as hidden", seed, step, n)
+				}
 			}
 		})
 	}

@@ -120,6 +120,8 @@ type Disk struct {
 	deleted claims // by SOURCE: the same, before its RemoveAll came
 
 	trashed  atomic.Int64 // numbers the folders in trash
+	hiding   atomic.Int64 // how many there are of this life, at the most
+	tidied   atomic.Bool  // there are none of earlier lives
 	temps    atomic.Int64 // numbers the temporary files
 	stamps   atomic.Int64 // numbers the composites that have references
 	damaged  atomic.Int64

@@ -36,6 +36,11 @@ func (d *Disk) tidy() {
 			_ = d.free(ctx, filepath.Join(d.dir, "trash", f.Name()), d.uncountedRemover(true), &r)
 		}
 	}
+	lives, err := d.fs.list(filepath.Join(d.dir, "trash"))
+	if err != nil {
+		d.fault("listing", err)
+	}
+	d.tidied.Store(err == nil && !slices.ContainsFunc(lives, func(f fs.DirEntry) bool { return f.Name() != d.life }))
 	_, _ = d.freeUnreachable(ctx, "", true)
 }
 

@@ -86,7 +86,12 @@ func (d *Disk) moveToTrash(folder string) error {
 	if !d.accounted(folder) {
 		name += uncountedSuffix
 	}
-	return d.fs.rename(folder, filepath.Join(d.trash(), name))
+	d.hiding.Add(1)
+	err := d.fs.rename(folder, filepath.Join(d.trash(), name))
+	if errors.Is(err, fs.ErrNotExist) {
+		d.hiding.Add(-1)
+	}
+	return err
 }
 
 const uncountedSuffix = ".uncounted"
@@ -99,7 +104,11 @@ func (d *Disk) Remove(ctx context.Context, source, image string) (Removed, error
 	}
 	defer done()
 	hash := filepath.Base(d.folder(source, image))
-	r, err := d.emptyTrash(ctx, func(_, name string) bool { return strings.HasPrefix(name, hash+".") }, false)
+	var r Removed
+	var err error
+	if d.hiding.Load() > 0 || !d.tidied.Load() { // else there is nothing to look for, as for most that a purge lists
+		r, err = d.emptyTrash(ctx, func(_, name string) bool { return strings.HasPrefix(name, hash+".") }, false)
+	}
 	mu := lockOf(&d.emptying, hash)
 	mu.Lock() // who has freed it has said so then
 	defer mu.Unlock()
@@ -137,9 +146,13 @@ func (d *Disk) emptyTrash(ctx context.Context, which func(life, name string) boo
 			hash, _, _ := strings.Cut(f.Name(), ".")
 			mu := lockOf(&d.emptying, hash)
 			mu.Lock()
+			before := d.isThere(path)
 			err := d.free(ctx, path, how, &freed)
 			if unasked {
 				d.hidden.leave(hash, freed)
+			}
+			if life.Name() == d.life && before == nil && errors.Is(d.isThere(path), fs.ErrNotExist) {
+				d.hiding.Add(-1)
 			}
 			mu.Unlock()
 			r.plus(freed)
@@ -149,6 +162,15 @@ func (d *Disk) emptyTrash(ctx context.Context, which func(life, name string) boo
 		}
 	}
 	return r, nil
+}
+
+// isThere returns nil where something is at path, and ErrNotExist where nothing is.
+func (d *Disk) isThere(path string) error {
+	_, err := d.fs.stat(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		d.fault("freeing", err)
+	}
+	return err
 }
 
 // RemoveAll implements [Store]: it frees what SaveGenerations has made unreachable.
