@@ -320,10 +320,12 @@ func TestHistories(t *testing.T) {
 						}
 						upTo := s.origin.last()
 						covers := images[:1]
-						mode := []purge.Mode{purge.Delete, purge.Revalidate}[rand.IntN(2)]
+						mode := []purge.Mode{purge.Delete, purge.Revalidate, purge.Stale}[rand.IntN(3)]
+						scope := rand.IntN(5)
+						once := mode == purge.Stale && scope < 3 // it is served once more after the job is done: docs/purges.md
 						var job *purge.Job
 						var err error
-						switch o := (&purge.Options{Mode: mode}); rand.IntN(5) {
+						switch o := (&purge.Options{Mode: mode}); scope {
 						case 0:
 							covers = images
 							job, err = handler.PurgeAll(ctx, o)
@@ -351,12 +353,14 @@ func TestHistories(t *testing.T) {
 						rec, err := job.Wait(waiting)
 						stop()
 						if err != nil || rec.State != purge.Done {
-							if err == nil && ctx.Err() == nil && !test.chaos {
+							if err == nil && ctx.Err() == nil && !test.chaos && mode != purge.Stale { // which fails where another comes between
 								t.Errorf("a purge ended as %s: %v", rec.State, rec.Err())
 							}
 							continue
 						}
-						h.purged(covers, upTo)
+						if !once {
+							h.purged(covers, upTo)
+						}
 						counts.Lock()
 						counts.done++
 						for _, r := range rec.Nodes {
