@@ -111,10 +111,11 @@ type jobItem struct {
 	rev  uint64 // of what is known; zero while it was never written
 	head jobHead
 	size int64
-	bad  error  // why it cannot be read
-	gone bool   // from the index
-	mine bool   // this node has written it
-	told uint64 // the revision that the watch has brought
+	bad  error     // why it cannot be read
+	rest time.Time // until then it is not told of as unfinished, as what it says is not all there
+	gone bool      // from the index
+	mine bool      // this node has written it
+	told uint64    // the revision that the watch has brought
 
 	urgent  int    // entries written at once since the last that was final
 	waits   bool   // late is to be written
@@ -493,7 +494,7 @@ func (l *jobs) set(it *jobItem, rev uint64, head jobHead, size int64, bad error)
 	if !it.gone {
 		l.bytes += size - it.size
 	}
-	it.rev, it.head, it.size, it.bad = rev, head, size, bad
+	it.rev, it.head, it.size, it.bad, it.rest = rev, head, size, bad, time.Time{}
 	l.newest = max(l.newest, rev)
 }
 
@@ -769,7 +770,7 @@ func (l *jobs) Unfinished() iter.Seq[purge.LogEntry] {
 		var entries []purge.LogEntry
 		l.mu.Lock()
 		for _, it := range slices.Backward(l.items) {
-			if it.rev != 0 && it.bad == nil && !it.head.Final {
+			if it.rev != 0 && it.bad == nil && !it.head.Final && time.Now().After(it.rest) {
 				entries = append(entries, purge.LogEntry{ID: it.id, Owner: it.head.Owner})
 			}
 		}
@@ -781,7 +782,7 @@ func (l *jobs) Unfinished() iter.Seq[purge.LogEntry] {
 // Entries implements purge.Log.
 func (l *jobs) Entries(before string) iter.Seq2[purge.LogEntry, error] {
 	return func(yield func(purge.LogEntry, error) bool) {
-		for some := 4; ; some = min(2*some, 64) { // who wants a few need not wait for many
+		for some := 1; ; some = min(2*some, 64) { // who wants a few need not wait for many
 			ids := l.before(before, some)
 			if len(ids) == 0 {
 				return
@@ -856,6 +857,9 @@ func (l *jobs) read(id string) (purge.LogEntry, error) {
 		if !passing || !pause(ctx, 20*time.Millisecond) {
 			if passing {
 				err = errNoParts
+				l.mu.Lock()
+				it.rest = time.Now().Add(time.Minute)
+				l.mu.Unlock()
 			}
 			return e, err
 		}

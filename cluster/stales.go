@@ -52,10 +52,19 @@ func (s *stales) compared(f purge.NodeFlush, position uint64, marked func(path s
 	if f.Mode != purge.Stale || f.Scope != purge.Original {
 		return
 	}
+	were := make(map[string]uint64)
+	s.mu.Lock()
+	for _, p := range f.Paths {
+		if seq, ok := s.paths[p]; ok && seq <= position {
+			were[p] = seq
+		}
+	}
+	s.mu.Unlock()
+	maps.DeleteFunc(were, func(p string, _ uint64) bool { return marked(p) }) // which may read the disk
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, p := range f.Paths {
-		if seq, ok := s.paths[p]; ok && seq <= position && !marked(p) {
+	for p, seq := range were {
+		if s.paths[p] == seq {
 			delete(s.paths, p)
 		}
 	}

@@ -74,7 +74,7 @@ func TestStales(t *testing.T) {
 	s.note(2, stale("/a", "/b", "/c", "/d"), true)
 	s.note(4, stale("/b"), true)
 	s.compared(flush("/a", "/b"), 3, never)
-	s.compared(flush("/c"), 3, func(p string) bool { return p == "/c" })
+	s.compared(flush("/c"), 3, func(p string) bool { return !s.areMany() }) // the stream is read on meanwhile
 	s.compared(purge.NodeFlush{Scope: purge.Original, Mode: purge.Delete, Paths: []string{"/d"}}, 3, never)
 	if n := left(); n != 3 {
 		t.Errorf("%d are left, want those that are marked later, or all the same, or were not compared", n)

@@ -562,6 +562,7 @@ func (r *reader) carryOut(ctx context.Context, batch []jetstream.Msg, next *uint
 		tried += len(again)
 		r.accept(ctx, again)
 		if ctx.Err() != nil {
+			r.failed = append(r.failed, again...) // of which some may not be on the disk
 			return context.Cause(ctx)
 		}
 	}

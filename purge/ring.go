@@ -164,7 +164,8 @@ func (r *ring) tellOutward(cdns []string) {
 	r.some = r.some || len(r.flush.Paths) > 0
 }
 
-// ringEvery is how often it is saved how far nodes have come, for others to see: all are asked again after a restart.
+// ringEvery is how often it is saved how far nodes have come. All are asked again after a crash, when those that have removed something in the moment before
+// say that there was nothing.
 const ringEvery = time.Second
 
 // saveRing saves how far nodes have come, again and again until the function it returns is called.
@@ -177,11 +178,13 @@ func (s *Service) saveRing(j *Job, r *ring) (stop func()) {
 		defer close(through)
 		every := time.NewTicker(ringEvery)
 		defer every.Stop()
-		for {
+		for more := true; more; {
 			select {
 			case <-every.C:
 			case <-ended:
-				return
+				if more = false; s.ctx.Err() == nil {
+					return // what comes next is saved with it
+				}
 			}
 			var news []save
 			s.mu.Lock()

@@ -469,3 +469,47 @@ func TestCDNsHearOfWhatWasSomethingElseOnANode(t *testing.T) {
 		})
 	}
 }
+
+// What a node has removed is in the record also when the service is closed, in order, before all nodes have answered.
+func TestRingThatIsClosedInTheMiddle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := new(MemoryLog)
+		first := true
+		nodes := &fakeNodes{whole: func(ctx context.Context, f NodeFlush, report func(NodeResult)) {
+			if first {
+				report(NodeResult{Name: "b", State: Done, Outcome: Flushed, Derivatives: 3})
+				report(NodeResult{Name: "c", State: FlushingServers})
+				<-ctx.Done()
+				return
+			}
+			report(NodeResult{Name: "b", State: Done, Outcome: Flushed}) // nothing is left to remove
+			report(NodeResult{Name: "c", State: Done, Outcome: Flushed})
+		}}
+		target := &fake{}
+		o := &ServiceOptions{Nodes: nodes, Log: log, CloseTimeout: -1}
+		s, err := Open(t.Context(), target, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		j := submit(t, s, nil, "/p/a")
+		time.Sleep(500 * time.Millisecond)
+		synctest.Wait()
+		id := j.ID()
+		s.Close()
+		first = false
+		s, err = Open(t.Context(), target, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		r, err := s.Get(id)
+		if err != nil || r.State != Done {
+			t.Fatal(r.State, err)
+		}
+		if r.Nodes[0].Derivatives != 3 {
+			t.Errorf("node b removed 3, and the record says %d: %+v", r.Nodes[0].Derivatives, r.Nodes)
+		}
+	})
+}

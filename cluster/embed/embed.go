@@ -396,7 +396,8 @@ func (s *Server) Leader() string {
 	return info.Meta.Leader
 }
 
-// Close ends the server, and returns when it has. What it leads goes to the others first, which takes up to a second. Clients are to be closed before.
+// Close ends the server, and returns when it has. What it leads goes to the others first, which takes a second or two. Clients are
+// to be closed before.
 func (s *Server) Close() error { return s.close() }
 
 // A bridge has the server's log in that of the program. The server says much when it is well: that is for debugging.
