@@ -829,6 +829,7 @@ func (l *jobs) before(id string, some int) (ids []string) {
 func (l *jobs) read(id string) (purge.LogEntry, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), l.o.Timeout)
 	defer cancel()
+	missing := false
 	for {
 		l.mu.Lock()
 		it := l.find(id)
@@ -854,11 +855,14 @@ func (l *jobs) read(id string) (purge.LogEntry, error) {
 			l.mu.Unlock()
 		}
 		passing := err == nil || errors.Is(err, jetstream.ErrKeyNotFound) || errors.Is(err, errNoParts)
+		missing = missing || passing
 		if !passing || !pause(ctx, 20*time.Millisecond) {
-			if passing {
+			if missing && ctx.Err() != nil {
 				err = errNoParts
 				l.mu.Lock()
-				it.rest = time.Now().Add(time.Minute)
+				if it.rev == rev {
+					it.rest = time.Now().Add(time.Minute)
+				}
 				l.mu.Unlock()
 			}
 			return e, err
