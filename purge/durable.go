@@ -306,6 +306,9 @@ func (s *Service) saveOrWarn(j *Job, k kept) {
 	}
 }
 
+// maxSaveWait is the longest wait between two tries to save the end of a job: somebody waits for it, and nothing else is left to do.
+const maxSaveWait = 2 * time.Second
+
 // saveEnd is saveOrWarn for the end of a job. In a log that nodes share that has to be: else another could bring the job to another
 // end. It reports whether the job may end.
 func (s *Service) saveEnd(j *Job, k kept) bool {
@@ -314,6 +317,7 @@ func (s *Service) saveEnd(j *Job, k kept) bool {
 		return true
 	}
 	wait := s.o.Backoff
+	var told time.Time
 	for {
 		err := s.saveJob(j, k)
 		switch {
@@ -322,10 +326,13 @@ func (s *Service) saveEnd(j *Job, k kept) bool {
 		case err == ErrClosed, errors.Is(err, ErrNotOwner):
 			return false
 		}
-		s.o.Logger.Error("purge: the end of a job could not be saved, and has to be", "job", k.Record.ID, "error", err)
+		if time.Since(told) > maxBackoff {
+			s.o.Logger.Error("purge: the end of a job could not be saved, and has to be", "job", k.Record.ID, "error", err)
+			told = time.Now()
+		}
 		if s.sleep(wait/2 + rand.N(wait/2+1)); s.ctx.Err() != nil {
 			return false
 		}
-		wait = min(2*wait, maxBackoff)
+		wait = min(2*wait, maxSaveWait)
 	}
 }
