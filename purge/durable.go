@@ -210,7 +210,7 @@ func parseEntry(e LogEntry) (k kept, err error) {
 	if err := d.Decode(&k); err != nil {
 		return k, fmt.Errorf("cannot be read: %w", err)
 	}
-	if len(k.Record.Nodes) == 0 {
+	if len(k.Record.Nodes) == 0 { // else it is an entry of before they were said once
 		k.Record.Nodes, k.Nodes = unpackNodes(k.Nodes), nil
 	}
 	if r := k.Record; r.ID != e.ID || !isID(r.ID) || r.Attempt < 1 || len(r.Paths) == 0 || len(r.History) > k.Seq {

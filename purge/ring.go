@@ -124,16 +124,8 @@ func (s *Service) tellNodes(j *Job, r *ring) {
 	}()
 	s.mu.Lock()
 	j.cancel = cancel
-	var begun []save
-	for _, k := range j.all() {
-		if !k.over() && s.o.Log != nil {
-			begun = append(begun, save{k, k.kept(k.rec.State, timestamp())})
-		}
-	}
 	s.mu.Unlock()
-	for _, b := range begun { // what was asked of the origin is not asked again
-		s.saveOrWarn(b.j, b.k)
-	}
+	s.saveAll(j) // what was asked of the origin is not asked again
 	defer s.saveRing(j, r)()
 	err := s.guard("Nodes.Flush", func() error {
 		s.o.Nodes.Flush(ctx, r.flush, func(n NodeResult) { s.reportNode(j, r, n) })
@@ -186,21 +178,34 @@ func (s *Service) saveRing(j *Job, r *ring) (stop func()) {
 					return // what comes next is saved with it
 				}
 			}
-			var news []save
 			s.mu.Lock()
-			for _, k := range j.all() {
-				if r.news && !k.over() {
-					news = append(news, save{k, k.kept(k.rec.State, timestamp())})
-				}
-			}
+			news := r.news
 			r.news = false
 			s.mu.Unlock()
-			for _, n := range news {
-				s.saveOrWarn(n.j, n.k)
+			if news {
+				s.saveAll(j)
 			}
 		}
 	}()
 	return func() { close(ended); <-through }
+}
+
+// saveAll saves how far j is, and those that share its work.
+func (s *Service) saveAll(j *Job) {
+	if s.o.Log == nil {
+		return
+	}
+	var all []save
+	s.mu.Lock()
+	for _, k := range j.all() {
+		if !k.over() {
+			all = append(all, save{k, k.kept(k.rec.State, timestamp())})
+		}
+	}
+	s.mu.Unlock()
+	for _, k := range all {
+		s.saveOrWarn(k.j, k.k)
+	}
 }
 
 // reportNode records how far a node has come, for j and those that share its work.
